@@ -1,0 +1,58 @@
+// A machine that runs ops. CPU backends run an op before `run` returns; others may queue it, in order.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "core/ops/ops.h"
+
+namespace vretnet {
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string name() const = 0;         // "onednn"
+  virtual std::string description() const = 0;  // "oneDNN 2.6.3, 2 threads, AVX-512"
+
+  // Runs one op. The op's views, workspace included, must stay valid until it has run.
+  virtual void run(const ops::Op& op) = 0;
+  // Bytes of op.workspace that `run` needs; depends on shapes and options only, never on contents.
+  virtual std::size_t workspace_bytes(const ops::Op& op) const = 0;
+  // The weights behind this view changed by other means than an op (an upload, a new checkpoint): forget copies.
+  virtual void weights_changed() {}
+  virtual void synchronize() {}
+
+  // Memory, 64-byte aligned, content undefined. Throws RunError saying how much was asked when there is none.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* data) = 0;
+  virtual void upload(const View& target, const void* host) = 0;    // contiguous views
+  virtual void download(const View& source, void* host) = 0;
+  virtual void fill(const View& target, double value) = 0;          // contiguous views
+};
+
+// Memory of a backend that belongs to one owner and is released with it.
+class Allocation {
+ public:
+  Allocation() = default;
+  Allocation(Backend& backend, std::size_t bytes);
+  Allocation(Backend& backend, DType dtype, const Shape& shape);  // `view()` is the whole, filled with 0
+  Allocation(Allocation&& other) noexcept;
+  Allocation& operator=(Allocation&& other) noexcept;
+  ~Allocation();
+
+  const Buffer* buffer() const { return buffer_.get(); }
+  const View& view() const { return view_; }
+
+ private:
+  Backend* backend_ = nullptr;
+  std::unique_ptr<Buffer> buffer_;  // its address is stable: views point to it
+  View view_;
+};
+
+// Sets op.workspace to the first bytes of `workspace` where the op has one.
+void set_workspace(ops::Op& op, const View& workspace);
+
+}  // namespace vretnet
