@@ -184,6 +184,7 @@ enum class DecayKind : std::uint8_t { raster, row };
 
 // How one retention runs: tokens are read in the views' order (a reversed view reads the image backwards).
 struct RetentionPattern {
+  bool operator==(const RetentionPattern&) const = default;
   RetentionForm form = RetentionForm::parallel;
   DecayKind decay = DecayKind::raster;
   bool bidirectional = false;
