@@ -66,8 +66,8 @@ StoredType parse_type(const ClaimedTensor& claim, const std::string& file) {
   }
   std::vector<std::string_view> known;
   for (const TypeRow& row : kTypes) known.push_back(row.name);
-  throw UsageError(fmt::format("{}: tensor {}: dtype {}, expected one of {}", file, quoted(claim.name),
-                               quoted(claim.type), fmt::join(known, ", ")));
+  throw UsageError(fmt::format("{}: tensor {}: dtype {}, expected one of {}", file, quoted_name(claim.name),
+                               quoted_name(claim.type), fmt::join(known, ", ")));
 }
 
 // The claim's type and bytes, once they are known to lie inside `data` and to match the shape.
@@ -76,16 +76,17 @@ StoredTensor verified(const ClaimedTensor& claim, std::span<const std::byte> dat
   const auto [begin, end] = claim.offsets;
   if (begin > end || end > data.size()) {
     throw UsageError(fmt::format("{}: tensor {}: data_offsets {} to {}, expected a range inside 0 to {}",
-                                 file, quoted(claim.name), begin, end, data.size()));
+                                 file, quoted_name(claim.name), begin, end, data.size()));
   }
   std::uint64_t expected = 0;
   if (!tensor_bytes(claim.shape, type_bytes(type), expected)) {
     throw UsageError(fmt::format("{}: tensor {}: shape [{}] has more bytes than 64 bits count", file,
-                                 quoted(claim.name), fmt::join(claim.shape, ", ")));
+                                 quoted_name(claim.name), fmt::join(claim.shape, ", ")));
   }
   if (end - begin != expected) {
-    throw UsageError(fmt::format("{}: tensor {}: {} bytes, expected {} for {} [{}]", file, quoted(claim.name),
-                                 end - begin, expected, claim.type, fmt::join(claim.shape, ", ")));
+    throw UsageError(fmt::format("{}: tensor {}: {} bytes, expected {} for {} [{}]", file,
+                                 quoted_name(claim.name), end - begin, expected, claim.type,
+                                 fmt::join(claim.shape, ", ")));
   }
   return {type, claim.shape, data.subspan(begin, end - begin)};
 }
@@ -100,7 +101,7 @@ void check_coverage(const std::vector<ClaimedTensor>& claims, std::uint64_t size
   for (const ClaimedTensor* claim : sorted) {
     if (claim->offsets[0] != covered) {
       throw UsageError(fmt::format("{}: tensor {}: begins at byte {}, expected {}: {}", file,
-                                   quoted(claim->name), claim->offsets[0], covered,
+                                   quoted_name(claim->name), claim->offsets[0], covered,
                                    claim->offsets[0] < covered ? "it overlaps another" : "there is a hole"));
     }
     covered = claim->offsets[1];
@@ -162,7 +163,7 @@ const StoredTensor* SafetensorsFile::find(std::string_view name) const {
 
 const StoredTensor& SafetensorsFile::at(std::string_view name) const {
   if (const StoredTensor* tensor = find(name)) return *tensor;
-  throw UsageError(fmt::format("{}: tensor {} is missing", path_.string(), quoted(name)));
+  throw UsageError(fmt::format("{}: tensor {} is missing", path_.string(), quoted_name(name)));
 }
 
 template <typename Real>

@@ -24,8 +24,10 @@ class HeaderReader : public nlohmann::json_sax<Json> {
 
   bool null() override { return misplaced("null"); }
   bool boolean(bool) override { return misplaced("true or false"); }
-  bool number_float(double, const std::string& text) override { return misplaced("number " + quoted(text)); }
-  bool binary(std::vector<std::uint8_t>&) override { return misplaced("binary data"); }
+  bool number_float(double, const std::string& text) override {
+    return misplaced("number " + quoted_name(text));
+  }
+  bool binary(Json::binary_t&) override { return misplaced("binary data"); }
 
   bool number_integer(std::int64_t value) override {
     return misplaced(fmt::format("negative number {}", value));
@@ -58,7 +60,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
       header.tensors.back().type = std::move(value);
       return true;
     }
-    return misplaced("text " + quoted(value));
+    return misplaced("text " + quoted_name(value));
   }
 
   bool start_object(std::size_t) override {
@@ -68,7 +70,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
     }
     if (place_ == Place::kTop) {
       place_ = key_ == "__metadata__" ? Place::kMetadata : Place::kTensor;
-      if (place_ == Place::kTensor) header.tensors.push_back({.name = key_});
+      if (place_ == Place::kTensor) header.tensors.push_back({key_, {}, {}, {}});
       fields_.clear();
       return true;
     }
@@ -78,15 +80,15 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   bool key(std::string& value) override {
     key_ = std::move(value);
     if (place_ == Place::kTop) {
-      if (!names_.insert(key_).second) return fail_header("{} occurs twice", quoted(key_));
+      if (!names_.insert(key_).second) return fail_header("{} occurs twice", quoted_name(key_));
       return true;
     }
     if (place_ == Place::kMetadata) {
       if (header.metadata.emplace(key_, "").second) return true;
-      return fail_header("__metadata__ has {} twice", quoted(key_));
+      return fail_header("__metadata__ has {} twice", quoted_name(key_));
     }
     if (key_ != "dtype" && key_ != "shape" && key_ != "data_offsets") {
-      return fail("unknown key {}, expected dtype, shape and data_offsets", quoted(key_));
+      return fail("unknown key {}, expected dtype, shape and data_offsets", quoted_name(key_));
     }
     if (!fields_.insert(key_).second) return fail("{} occurs twice", key_);
     return true;
@@ -139,7 +141,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   // A problem inside the tensor that was begun last.
   template <typename... Args>
   bool fail(fmt::format_string<Args...> format, Args&&... args) {
-    problem = fmt::format("tensor {}: ", quoted(header.tensors.back().name));
+    problem = fmt::format("tensor {}: ", quoted_name(header.tensors.back().name));
     problem += fmt::format(format, std::forward<Args>(args)...);
     return false;
   }
@@ -149,9 +151,9 @@ class HeaderReader : public nlohmann::json_sax<Json> {
       case Place::kOutside:
         return fail_header("the header is {}, expected an object", found);
       case Place::kTop:
-        return fail_header("{} is {}, expected an object", quoted(key_), found);
+        return fail_header("{} is {}, expected an object", quoted_name(key_), found);
       case Place::kMetadata:
-        return fail_header("__metadata__ {} is {}, expected text", quoted(key_), found);
+        return fail_header("__metadata__ {} is {}, expected text", quoted_name(key_), found);
       case Place::kShape:
         return fail("shape has {}, expected whole numbers from 0", found);
       case Place::kOffsets:
@@ -171,7 +173,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
 
 }  // namespace
 
-std::string quoted(std::string_view name) {
+std::string quoted_name(std::string_view name) {
   constexpr std::size_t kShown = 120;
   std::string shown(name.substr(0, kShown));
   if (name.size() > kShown) shown += "…";

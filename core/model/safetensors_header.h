@@ -30,6 +30,6 @@ struct SafetensorsHeader {
 SafetensorsHeader parse_safetensors_header(std::string_view json, const std::string& file);
 
 // A name as it is shown in a message: quoted, escaped, cut where it is long.
-std::string quoted(std::string_view name);
+std::string quoted_name(std::string_view name);
 
 }  // namespace vretnet::model
