@@ -1,0 +1,59 @@
+#include "core/layers/pass.h"
+
+#include "core/base/check.h"
+
+namespace vretnet::layers {
+namespace {
+constexpr std::size_t kExpectedSaves = 1024;  // so that a step does not grow the list
+}
+
+View StreamState::carried(Backend& backend, DType dtype, const void* owner, int slot, const Shape& shape) {
+  const auto [entry, added] = kept_.try_emplace({owner, slot});
+  if (added) entry->second = Allocation(backend, dtype, shape);
+  check(entry->second.view().shape() == shape, "a stream that carried {} is asked for {}",
+        entry->second.view().shape().text(), shape.text());
+  return entry->second.view();
+}
+
+Pass::Pass(Backend& backend, const ParameterTable& table, TableCache& tables, const View& weights, const View& gradients,
+           const Options& options)
+    : backend_(backend), table_(table), tables_(tables), weights_(weights), gradients_(gradients), options_(options) {
+  saved_.reserve(kExpectedSaves);
+}
+
+void Pass::start(Arena& arena, const Place& place, bool measuring, StreamState* stream) {
+  saved_.clear();
+  arena_ = &arena;
+  place_ = place;
+  measuring_ = measuring;
+  stream_ = stream;
+}
+
+void Pass::run(ops::Op op) {
+  const std::size_t bytes = backend_.workspace_bytes(op);
+  Tensor workspace;
+  if (bytes > 0) {
+    const auto element = static_cast<std::int64_t>(bytes_of(options_.dtype));
+    workspace = make({(static_cast<std::int64_t>(bytes) + element - 1) / element});
+    set_workspace(op, workspace);
+  }
+  if (!measuring_) backend_.run(op);
+}
+
+void Pass::save(Tensor tensor) {
+  if (training()) saved_.push_back(std::move(tensor));
+}
+
+Tensor Pass::take() {
+  check(!saved_.empty(), "backward takes more than forward saved");
+  Tensor tensor = std::move(saved_.back());
+  saved_.pop_back();
+  return tensor;
+}
+
+View Pass::carried(const void* owner, int slot, const Shape& shape) {
+  check(stream_ != nullptr, "only a stream carries state");
+  return stream_->carried(backend_, options_.dtype, owner, slot, shape);
+}
+
+}  // namespace vretnet::layers

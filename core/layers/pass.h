@@ -1,0 +1,92 @@
+// One walk of a batch through a model, forward and (in training) backward: the machine, the planned memory, the
+// parameters, and what layers keep between forward and backward, or between the calls of a stream.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "core/layers/parameters.h"
+#include "core/layers/tables.h"
+#include "core/ops/backend.h"
+#include "core/tensor/arena.h"
+
+namespace vretnet::layers {
+
+enum class Mode : std::uint8_t { inference, training };
+
+// Which of the three forms retention takes; automatic picks the cheaper of parallel and chunkwise by their FLOPs.
+enum class FormChoice : std::uint8_t { automatic, parallel, chunkwise, recurrent };
+
+// Where the tokens of this call lie in the patch grid of the image. A whole image: first_token 0, height rows.
+// A stream: calls see successive pieces of the raster, and height is what the call itself holds (it may be less than a row).
+struct Place {
+  std::int64_t height = 0, width = 0;  // patches
+  std::int64_t first_token = 0;
+  bool streaming = false;
+};
+
+// What a causal model carries from one call of a stream to the next: retention states, rows above a convolution,
+// sums of pooling. Each layer keeps its own under (its address, slot), zero at the start.
+class StreamState {
+ public:
+  View carried(Backend& backend, DType dtype, const void* owner, int slot, const Shape& shape);
+  void reset() { kept_.clear(); }
+
+ private:
+  std::map<std::pair<const void*, int>, Allocation> kept_;
+};
+
+class Pass {
+ public:
+  struct Options {
+    Mode mode = Mode::inference;
+    DType dtype = DType::f32;
+    FormChoice form = FormChoice::automatic;
+    std::int64_t chunk_rows = 1;  // patch rows of a chunk, where the form is chunkwise
+  };
+  // `weights` and `gradients` are flat arrays laid out by `table`; gradients may be empty for inference.
+  Pass(Backend& backend, const ParameterTable& table, TableCache& tables, const View& weights, const View& gradients,
+       const Options& options);
+
+  // Starts another walk in `arena`: forgets what was saved. While `measuring`, no op runs and memory is only counted.
+  void start(Arena& arena, const Place& place, bool measuring = false, StreamState* stream = nullptr);
+
+  const Options& options() const { return options_; }
+  bool training() const { return options_.mode == Mode::training; }
+  const Place& place() const { return place_; }
+  Place& place() { return place_; }  // the patch embedding sets the grid it made
+  Backend& backend() { return backend_; }
+  TableCache& tables() { return tables_; }
+  bool measuring() const { return measuring_; }
+
+  Tensor make(const Shape& shape) { return arena_->make(options_.dtype, shape); }
+  // Runs the op, with its workspace taken from the arena for as long as it runs.
+  void run(ops::Op op);
+  View weight(ParameterId id) const { return table_.view(id, weights_); }
+  View gradient(ParameterId id) const { return table_.view(id, gradients_); }
+
+  // Keeps a tensor for the backward pass (nothing in inference, so memory is reused at once); take() gives the
+  // tensors back in reverse order.
+  void save(Tensor tensor);
+  Tensor take();
+  std::size_t saved() const { return saved_.size(); }
+
+  // Streams only: memory of this layer that lives from call to call.
+  View carried(const void* owner, int slot, const Shape& shape);
+
+ private:
+  Backend& backend_;
+  const ParameterTable& table_;
+  TableCache& tables_;
+  View weights_, gradients_;
+  Options options_;
+  Arena* arena_ = nullptr;
+  StreamState* stream_ = nullptr;
+  Place place_;
+  bool measuring_ = false;
+  std::vector<Tensor> saved_;
+};
+
+}  // namespace vretnet::layers
