@@ -1,0 +1,40 @@
+#include "core/retention/rotation.h"
+
+#include <cmath>
+
+#include "core/base/check.h"
+
+namespace vretnet::retention {
+namespace {
+
+// θ_j = 10000^(−j/(P−1)) of `pairs` = P pairs.
+double frequency(std::int64_t pair, std::int64_t pairs) {
+  return pairs == 1 ? 1 : std::pow(10000.0, -static_cast<double>(pair) / static_cast<double>(pairs - 1));
+}
+
+}  // namespace
+
+HostRotationTables make_rotation_tables(const RotationSpec& spec) {
+  if (spec.position == Position::none) return {};
+  check(spec.key_width > 0 && spec.key_width % 2 == 0, "keys of {} elements do not make pairs",
+        spec.key_width);
+  check(spec.row_width > 0 && spec.first_token >= 0, "rows of {} tokens, from token {}", spec.row_width,
+        spec.first_token);
+  HostRotationTables tables;
+  const std::int64_t pairs = spec.key_width / 2;
+  const std::int64_t y_pairs = spec.position == Position::axial ? spec.key_width / 4 : 0;
+  for (std::int64_t n = spec.first_token; n < spec.first_token + spec.tokens; ++n) {
+    const std::int64_t y = n / spec.row_width;
+    const std::int64_t along = spec.position == Position::axial ? n % spec.row_width : n;
+    for (std::int64_t pair = 0; pair < pairs; ++pair) {
+      const double angle = pair < y_pairs
+                               ? static_cast<double>(y) * frequency(pair, y_pairs)
+                               : static_cast<double>(along) * frequency(pair - y_pairs, pairs - y_pairs);
+      tables.cosine.push_back(std::cos(angle));
+      tables.sine.push_back(std::sin(angle));
+    }
+  }
+  return tables;
+}
+
+}  // namespace vretnet::retention
