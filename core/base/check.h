@@ -8,10 +8,12 @@
 
 namespace vretnet {
 
-[[noreturn]] void broken_promise(const char* file, int line, const char* condition, const std::string& message);
+[[noreturn]] void broken_promise(const char* file, int line, const char* condition,
+                                 const std::string& message);
 
 }  // namespace vretnet
 
 // check(rows == y.extent(0), "rows {} against {}", rows, y.extent(0));
 #define check(condition, ...) \
-  ((condition) ? void(0) : ::vretnet::broken_promise(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__)))
+  ((condition) ? void(0)      \
+               : ::vretnet::broken_promise(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__)))

@@ -44,7 +44,8 @@ void write_all(const Temporary& file, const void* bytes, std::size_t count) {
 
 }  // namespace
 
-void write_file_atomically(const std::filesystem::path& path, const std::function<void(const Append&)>& write) {
+void write_file_atomically(const std::filesystem::path& path,
+                           const std::function<void(const Append&)>& write) {
   Temporary file{path.string() + ".partial"};
   file.descriptor = ::open(file.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file.descriptor < 0) fail(file.path, "cannot create", errno);
@@ -84,7 +85,8 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw UsageError(fmt::format("{}: cannot open: {}", path.string(), std::strerror(errno)));
+  if (descriptor < 0)
+    throw UsageError(fmt::format("{}: cannot open: {}", path.string(), std::strerror(errno)));
   struct stat status {};
   const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
   if (!regular) {

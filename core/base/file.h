@@ -14,7 +14,8 @@ namespace vretnet {
 // moment `path` holds either the old bytes or the new ones. Throws RunError naming the file and the reason
 // (full disk, no permission); the temporary file is removed then.
 using Append = std::function<void(const void* bytes, std::size_t count)>;
-void write_file_atomically(const std::filesystem::path& path, const std::function<void(const Append&)>& write);
+void write_file_atomically(const std::filesystem::path& path,
+                           const std::function<void(const Append&)>& write);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
 // A file mapped read-only into memory; the bytes live as long as this object. Throws UsageError naming the

@@ -14,15 +14,22 @@ std::uint64_t mix64(std::uint64_t z) {
   return z ^ (z >> 31);
 }
 
-Random::Random(std::uint64_t seed, std::initializer_list<std::uint64_t> path) : state_(mix64(seed + kGolden)) {
+Random::Random(std::uint64_t seed, std::initializer_list<std::uint64_t> path)
+    : state_(mix64(seed + kGolden)) {
   for (std::uint64_t step : path) state_ = mix64(state_ ^ mix64(step + kGolden));
 }
 
-std::uint64_t Random::next() { return mix64(state_ += kGolden); }
+std::uint64_t Random::next() {
+  return mix64(state_ += kGolden);
+}
 
-double Random::uniform() { return double(next() >> 11) * 0x1p-53; }
+double Random::uniform() {
+  return double(next() >> 11) * 0x1p-53;
+}
 
-double Random::uniform(double low, double high) { return low + (high - low) * uniform(); }
+double Random::uniform(double low, double high) {
+  return low + (high - low) * uniform();
+}
 
 std::uint64_t Random::below(std::uint64_t bound) {
   // Lemire 2019: multiply and keep the high half; the few biased low halves are redrawn.

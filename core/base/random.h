@@ -16,11 +16,11 @@ class Random {
   explicit Random(std::uint64_t seed, std::initializer_list<std::uint64_t> path = {});
 
   std::uint64_t next();
-  double uniform();                           // [0, 1), 53 bits
-  double uniform(double low, double high);    // [low, high)
-  std::uint64_t below(std::uint64_t bound);   // 0 … bound − 1, unbiased; bound ≥ 1
-  double normal();                            // mean 0, deviation 1 (Box–Muller, one of the pair)
-  double truncated_normal();                  // normal, redrawn outside ±2
+  double uniform();                          // [0, 1), 53 bits
+  double uniform(double low, double high);   // [low, high)
+  std::uint64_t below(std::uint64_t bound);  // 0 … bound − 1, unbiased; bound ≥ 1
+  double normal();                           // mean 0, deviation 1 (Box–Muller, one of the pair)
+  double truncated_normal();                 // normal, redrawn outside ±2
 
  private:
   std::uint64_t state_;

@@ -1,8 +1,9 @@
-// What every layer is: a pair of functions and the parameters it registered. Layers hold no activations and are
-// immutable after construction, so one model serves many passes.
+// What every layer is: a pair of functions and the parameters it registered. Layers hold no activations and
+// are immutable after construction, so one model serves many passes.
 //
-// Memory contract: a Tensor is passed by value; a layer that is done with its argument lets it go, and whatever
-// backward needs is kept with pass.save(...) and taken back in reverse order. Gradients of parameters accumulate
+// Memory contract: a Tensor is passed by value; a layer that is done with its argument lets it go, and
+// whatever backward needs is kept with pass.save(...) and taken back in reverse order. Gradients of
+// parameters accumulate
 // (+=) into pass.gradient(id); gradients of activations are returned as new tensors.
 #pragma once
 
@@ -21,8 +22,8 @@ class Layer {
   virtual Tensor backward(Pass& pass, Tensor d_y) const = 0;
 };
 
-// y = residual + f(x): the last GEMM of f adds the residual for free. backward: d_y → ∂/∂x only; the residual's
-// own gradient is d_y and belongs to the caller.
+// y = residual + f(x): the last GEMM of f adds the residual for free. backward: d_y → ∂/∂x only; the
+// residual's own gradient is d_y and belongs to the caller.
 class Branch {
  public:
   virtual ~Branch() = default;

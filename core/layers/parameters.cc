@@ -15,16 +15,20 @@ Initial xavier_uniform(std::int64_t fan_in, std::int64_t fan_out, double gain) {
   return {Initial::uniform, gain * std::sqrt(6.0 / static_cast<double>(fan_in + fan_out))};
 }
 
-Initial uniform_by_fan_in(std::int64_t fan_in) { return {Initial::uniform, 1 / std::sqrt(static_cast<double>(fan_in))}; }
+Initial uniform_by_fan_in(std::int64_t fan_in) {
+  return {Initial::uniform, 1 / std::sqrt(static_cast<double>(fan_in))};
+}
 
-ParameterId ParameterTable::add(NamedTensor tensor) { return add_stacked({std::move(tensor)}); }
+ParameterId ParameterTable::add(NamedTensor tensor) {
+  return add_stacked({std::move(tensor)});
+}
 
 ParameterId ParameterTable::add_stacked(std::vector<NamedTensor> parts) {
   check(!parts.empty() && elements_ == 0, "a parameter needs a part, and the table must not be laid out yet");
   Parameter parameter{static_cast<int>(tensors_.size()), static_cast<int>(parts.size()), parts[0].shape};
   for (std::size_t part = 1; part < parts.size(); ++part) {
-    check(parts[part].shape.rank() == 2 && parts[part].shape[1] == parameter.shape[1], "{}: {} under {}", parts[part].name,
-          parts[part].shape.text(), parameter.shape.text());
+    check(parts[part].shape.rank() == 2 && parts[part].shape[1] == parameter.shape[1], "{}: {} under {}",
+          parts[part].name, parts[part].shape.text(), parameter.shape.text());
     parameter.shape[0] += parts[part].shape[0];
   }
   for (NamedTensor& part : parts) {
@@ -54,9 +58,11 @@ void ParameterTable::lay_out() {
 }
 
 View ParameterTable::view(ParameterId id, const View& flat) const {
-  check(flat.elements() == elements_, "a flat array of {} elements for {} parameters", flat.elements(), elements_);
+  check(flat.elements() == elements_, "a flat array of {} elements for {} parameters", flat.elements(),
+        elements_);
   const Parameter& parameter = parameters_[static_cast<std::size_t>(id)];
-  return View(flat.buffer(), flat.dtype(), parameter.shape, flat.offset() + tensors_[parameter.first_tensor].offset);
+  return View(flat.buffer(), flat.dtype(), parameter.shape,
+              flat.offset() + tensors_[parameter.first_tensor].offset);
 }
 
 std::int64_t ParameterTable::count() const {
@@ -66,7 +72,8 @@ std::int64_t ParameterTable::count() const {
 }
 
 const NamedTensor* ParameterTable::find(std::string_view name) const {
-  const auto found = std::find_if(tensors_.begin(), tensors_.end(), [&](const NamedTensor& t) { return t.name == name; });
+  const auto found =
+      std::find_if(tensors_.begin(), tensors_.end(), [&](const NamedTensor& t) { return t.name == name; });
   return found == tensors_.end() ? nullptr : &*found;
 }
 

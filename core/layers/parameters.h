@@ -11,16 +11,19 @@
 
 namespace vretnet::layers {
 
-// How a tensor starts. `scale` is the half-width of uniform, the deviation of truncated_normal (cut at ±2 deviations),
-// unused otherwise. Xavier uniform with gain g on [out, in] is uniform with scale g·√(6/(in+out)).
+// How a tensor starts. `scale` is the half-width of uniform, the deviation of truncated_normal (cut at ±2
+// deviations), unused otherwise. Xavier uniform with gain g on [out, in] is uniform with scale
+// g·√(6/(in+out)).
 struct Initial {
   enum Kind : std::uint8_t { zeros, ones, uniform, truncated_normal } kind = zeros;
   double scale = 0;
 };
 Initial xavier_uniform(std::int64_t fan_in, std::int64_t fan_out, double gain);
-Initial uniform_by_fan_in(std::int64_t fan_in);  // ±1/√fan_in, PyTorch's default for linear layers and convolutions
+Initial uniform_by_fan_in(
+    std::int64_t fan_in);  // ±1/√fan_in, PyTorch's default for linear layers and convolutions
 
-// One tensor of a checkpoint. Weight decay touches weights (rank ≥ 2), never norms, biases, positions, class tokens.
+// One tensor of a checkpoint. Weight decay touches weights (rank ≥ 2), never norms, biases, positions, class
+// tokens.
 struct NamedTensor {
   std::string name;
   Shape shape;
@@ -35,17 +38,20 @@ class ParameterTable {
  public:
   // Adds one tensor and returns how layers refer to it.
   ParameterId add(NamedTensor tensor);
-  // Adds tensors [rows_i, columns] that lie one after the other and that layers see as one [Σ rows_i, columns], as Q, K, V
-  // and G do for a single GEMM; checkpoints keep the parts under their own names.
+  // Adds tensors [rows_i, columns] that lie one after the other and that layers see as one [Σ rows_i,
+  // columns], as Q, K, V and G do for a single GEMM; checkpoints keep the parts under their own names.
   ParameterId add_stacked(std::vector<NamedTensor> parts);
-  // Lays the tensors out, decaying ones first, each parameter at a multiple of 16 elements. Call once, after the last add.
+  // Lays the tensors out, decaying ones first, each parameter at a multiple of 16 elements. Call once, after
+  // the last add.
   void lay_out();
 
   // The parameter within a flat array of this layout (weights, gradients or a moment).
   View view(ParameterId id, const View& flat) const;
-  std::int64_t elements() const { return elements_; }                   // of a flat array, gaps included
-  std::int64_t decaying_elements() const { return decaying_elements_; } // the first so many are subject to weight decay
-  std::int64_t count() const;                                           // learned numbers, gaps not counted
+  std::int64_t elements() const { return elements_; }  // of a flat array, gaps included
+  std::int64_t decaying_elements() const {
+    return decaying_elements_;
+  }                            // the first so many are subject to weight decay
+  std::int64_t count() const;  // learned numbers, gaps not counted
 
   const std::vector<NamedTensor>& tensors() const { return tensors_; }  // in the order of adding
   const NamedTensor* find(std::string_view name) const;                 // null when there is none

@@ -15,9 +15,14 @@ View StreamState::carried(Backend& backend, DType dtype, const void* owner, int 
   return entry->second.view();
 }
 
-Pass::Pass(Backend& backend, const ParameterTable& table, TableCache& tables, const View& weights, const View& gradients,
-           const Options& options)
-    : backend_(backend), table_(table), tables_(tables), weights_(weights), gradients_(gradients), options_(options) {
+Pass::Pass(Backend& backend, const ParameterTable& table, TableCache& tables, const View& weights,
+           const View& gradients, const Options& options)
+    : backend_(backend),
+      table_(table),
+      tables_(tables),
+      weights_(weights),
+      gradients_(gradients),
+      options_(options) {
   saved_.reserve(kExpectedSaves);
 }
 

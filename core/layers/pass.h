@@ -1,5 +1,5 @@
-// One walk of a batch through a model, forward and (in training) backward: the machine, the planned memory, the
-// parameters, and what layers keep between forward and backward, or between the calls of a stream.
+// One walk of a batch through a model, forward and (in training) backward: the machine, the planned memory,
+// the parameters, and what layers keep between forward and backward, or between the calls of a stream.
 #pragma once
 
 #include <cstdint>
@@ -16,19 +16,21 @@ namespace vretnet::layers {
 
 enum class Mode : std::uint8_t { inference, training };
 
-// Which of the three forms retention takes; automatic picks the cheaper of parallel and chunkwise by their FLOPs.
+// Which of the three forms retention takes; automatic picks the cheaper of parallel and chunkwise by their
+// FLOPs.
 enum class FormChoice : std::uint8_t { automatic, parallel, chunkwise, recurrent };
 
-// Where the tokens of this call lie in the patch grid of the image. A whole image: first_token 0, height rows.
-// A stream: calls see successive pieces of the raster, and height is what the call itself holds (it may be less than a row).
+// Where the tokens of this call lie in the patch grid of the image. A whole image: first_token 0, height
+// rows. A stream: calls see successive pieces of the raster, and height is what the call itself holds (it may
+// be less than a row).
 struct Place {
   std::int64_t height = 0, width = 0;  // patches
   std::int64_t first_token = 0;
   bool streaming = false;
 };
 
-// What a causal model carries from one call of a stream to the next: retention states, rows above a convolution,
-// sums of pooling. Each layer keeps its own under (its address, slot), zero at the start.
+// What a causal model carries from one call of a stream to the next: retention states, rows above a
+// convolution, sums of pooling. Each layer keeps its own under (its address, slot), zero at the start.
 class StreamState {
  public:
   View carried(Backend& backend, DType dtype, const void* owner, int slot, const Shape& shape);
@@ -47,10 +49,11 @@ class Pass {
     std::int64_t chunk_rows = 1;  // patch rows of a chunk, where the form is chunkwise
   };
   // `weights` and `gradients` are flat arrays laid out by `table`; gradients may be empty for inference.
-  Pass(Backend& backend, const ParameterTable& table, TableCache& tables, const View& weights, const View& gradients,
-       const Options& options);
+  Pass(Backend& backend, const ParameterTable& table, TableCache& tables, const View& weights,
+       const View& gradients, const Options& options);
 
-  // Starts another walk in `arena`: forgets what was saved. While `measuring`, no op runs and memory is only counted.
+  // Starts another walk in `arena`: forgets what was saved. While `measuring`, no op runs and memory is only
+  // counted.
   void start(Arena& arena, const Place& place, bool measuring = false, StreamState* stream = nullptr);
 
   const Options& options() const { return options_; }
@@ -67,8 +70,8 @@ class Pass {
   View weight(ParameterId id) const { return table_.view(id, weights_); }
   View gradient(ParameterId id) const { return table_.view(id, gradients_); }
 
-  // Keeps a tensor for the backward pass (nothing in inference, so memory is reused at once); take() gives the
-  // tensors back in reverse order.
+  // Keeps a tensor for the backward pass (nothing in inference, so memory is reused at once); take() gives
+  // the tensors back in reverse order.
   void save(Tensor tensor);
   Tensor take();
   std::size_t saved() const { return saved_.size(); }

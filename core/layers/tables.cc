@@ -10,12 +10,14 @@ namespace {
 // The entry with this spec, or null.
 template <class Entries, class Spec>
 auto* find(Entries& entries, const Spec& spec) {
-  const auto found = std::find_if(entries.begin(), entries.end(), [&](const auto& entry) { return entry.spec == spec; });
+  const auto found =
+      std::find_if(entries.begin(), entries.end(), [&](const auto& entry) { return entry.spec == spec; });
   return found == entries.end() ? nullptr : &*found;
 }
 
 // The shape that a table of `elements` numbers gets; tables that the pattern does not use are empty.
-View shaped(const Buffer* buffer, DType dtype, const Shape& shape, std::int64_t& offset, std::size_t elements) {
+View shaped(const Buffer* buffer, DType dtype, const Shape& shape, std::int64_t& offset,
+            std::size_t elements) {
   if (elements == 0) return {};
   View view(buffer, dtype, shape, offset);
   offset += static_cast<std::int64_t>(elements);
@@ -41,8 +43,9 @@ Allocation upload(Backend& backend, DType dtype, std::initializer_list<const std
 ops::DecayTables TableCache::decay(const retention::DecaySpec& spec) {
   if (const auto* kept = find(decays_, spec)) return kept->views;
   const retention::HostDecayTables host = retention::make_decay_tables(spec);
-  Allocation memory = upload(backend_, dtype_, {&host.gamma, &host.mask, &host.xi, &host.zeta, &host.carry, &host.xi_up,
-                                                &host.zeta_up, &host.row_scale});
+  Allocation memory = upload(backend_, dtype_,
+                             {&host.gamma, &host.mask, &host.xi, &host.zeta, &host.carry, &host.xi_up,
+                              &host.zeta_up, &host.row_scale});
   std::int64_t offset = 0;
   const auto view = [&](const std::vector<double>& table, const Shape& shape) {
     return shaped(memory.buffer(), dtype_, shape, offset, table.size());
@@ -67,7 +70,8 @@ TableCache::Rotation TableCache::rotation(const retention::RotationSpec& spec) {
   const retention::HostRotationTables host = retention::make_rotation_tables(spec);
   Allocation memory = upload(backend_, dtype_, {&host.cosine, &host.sine});
   const Shape shape{spec.tokens, spec.key_width / 2};
-  const Rotation views{View(memory.buffer(), dtype_, shape), View(memory.buffer(), dtype_, shape, shape.elements())};
+  const Rotation views{View(memory.buffer(), dtype_, shape),
+                       View(memory.buffer(), dtype_, shape, shape.elements())};
   if (rotations_.size() == kKept) rotations_.pop_front();
   rotations_.push_back({spec, views, std::move(memory)});
   return views;

@@ -1,4 +1,5 @@
-// Decay and rotation tables on a backend's memory, made once per shape and shared by all layers that read alike.
+// Decay and rotation tables on a backend's memory, made once per shape and shared by all layers that read
+// alike.
 #pragma once
 
 #include <deque>
@@ -16,8 +17,9 @@ class TableCache {
   struct Rotation {
     View cosine, sine;  // [tokens, key_width/2]; empty for Position::none
   };
-  // The views stay valid until kKept other specs have been asked for: a stream, whose tables change with every row,
-  // keeps a bounded number of them. A spec that is still kept costs a comparison and no allocation.
+  // The views stay valid until kKept other specs have been asked for: a stream, whose tables change with
+  // every row, keeps a bounded number of them. A spec that is still kept costs a comparison and no
+  // allocation.
   ops::DecayTables decay(const retention::DecaySpec& spec);
   Rotation rotation(const retention::RotationSpec& spec);
 

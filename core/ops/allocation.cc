@@ -4,7 +4,8 @@
 
 namespace vretnet {
 
-Allocation::Allocation(Backend& backend, std::size_t bytes) : backend_(&backend), buffer_(std::make_unique<Buffer>()) {
+Allocation::Allocation(Backend& backend, std::size_t bytes)
+    : backend_(&backend), buffer_(std::make_unique<Buffer>()) {
   buffer_->data = backend.allocate(bytes);
   buffer_->bytes = bytes;
 }

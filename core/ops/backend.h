@@ -21,16 +21,17 @@ class Backend {
   virtual void run(const ops::Op& op) = 0;
   // Bytes of op.workspace that `run` needs; depends on shapes and options only, never on contents.
   virtual std::size_t workspace_bytes(const ops::Op& op) const = 0;
-  // The weights behind this view changed by other means than an op (an upload, a new checkpoint): forget copies.
+  // The weights behind this view changed by other means than an op (an upload, a new checkpoint): forget
+  // copies.
   virtual void weights_changed() {}
   virtual void synchronize() {}
 
   // Memory, 64-byte aligned, content undefined. Throws RunError saying how much was asked when there is none.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* data) = 0;
-  virtual void upload(const View& target, const void* host) = 0;    // contiguous views
+  virtual void upload(const View& target, const void* host) = 0;  // contiguous views
   virtual void download(const View& source, void* host) = 0;
-  virtual void fill(const View& target, double value) = 0;          // contiguous views
+  virtual void fill(const View& target, double value) = 0;  // contiguous views
 };
 
 // Memory of a backend that belongs to one owner and is released with it.

@@ -10,7 +10,7 @@ namespace vretnet {
 namespace {
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kExpectedBlocks = 1024;  // reserved up front, so that a step does not grow the lists
-}
+}  // namespace
 
 Arena::Arena(const Buffer* buffer)
     : buffer_(buffer ? buffer : &measuring_),
@@ -21,7 +21,9 @@ Arena::Arena(const Buffer* buffer)
 
 Tensor Arena::make(DType dtype, const Shape& shape) {
   const int block = take(static_cast<std::size_t>(shape.elements()) * bytes_of(dtype));
-  return Tensor(this, block, View(buffer_, dtype, shape, static_cast<std::int64_t>(blocks_[block].offset / bytes_of(dtype))));
+  return Tensor(
+      this, block,
+      View(buffer_, dtype, shape, static_cast<std::int64_t>(blocks_[block].offset / bytes_of(dtype))));
 }
 
 int Arena::take(std::size_t bytes) {
@@ -33,10 +35,11 @@ int Arena::take(std::size_t bytes) {
     if (next.offset - offset >= bytes) break;
     offset = next.offset + next.bytes;
   }
-  check(offset <= capacity_ && bytes <= capacity_ - offset, "the arena holds {} bytes, {} more were wanted at {}", capacity_,
-        bytes, offset);
+  check(offset <= capacity_ && bytes <= capacity_ - offset,
+        "the arena holds {} bytes, {} more were wanted at {}", capacity_, bytes, offset);
 
-  const auto unused = std::find_if(blocks_.begin(), blocks_.end(), [](const Block& block) { return block.owners == 0; });
+  const auto unused =
+      std::find_if(blocks_.begin(), blocks_.end(), [](const Block& block) { return block.owners == 0; });
   const int slot = static_cast<int>(unused - blocks_.begin());
   if (unused == blocks_.end()) blocks_.emplace_back();
   blocks_[slot] = {offset, bytes, 1};
@@ -58,7 +61,9 @@ Tensor::Tensor(const Tensor& other) : arena_(other.arena_), block_(other.block_)
 }
 
 Tensor::Tensor(Tensor&& other) noexcept
-    : arena_(std::exchange(other.arena_, nullptr)), block_(other.block_), view_(std::exchange(other.view_, View())) {}
+    : arena_(std::exchange(other.arena_, nullptr)),
+      block_(other.block_),
+      view_(std::exchange(other.view_, View())) {}
 
 Tensor& Tensor::operator=(Tensor other) noexcept {
   std::swap(arena_, other.arena_);

@@ -12,7 +12,8 @@ namespace vretnet {
 
 class Tensor;
 
-// First fit over one buffer, offsets in bytes, 64-byte aligned. The same calls give the same offsets. Not thread-safe.
+// First fit over one buffer, offsets in bytes, 64-byte aligned. The same calls give the same offsets. Not
+// thread-safe.
 class Arena {
  public:
   // While measuring (`buffer` null) offsets have no bound; otherwise running out is a broken promise.
@@ -36,8 +37,8 @@ class Arena {
   Buffer measuring_;
   const Buffer* buffer_;
   std::size_t capacity_;
-  std::vector<Block> blocks_;    // slots, addressed by index; never shrinks
-  std::vector<int> by_offset_;   // used slots in order of their offset
+  std::vector<Block> blocks_;   // slots, addressed by index; never shrinks
+  std::vector<int> by_offset_;  // used slots in order of their offset
   std::size_t peak_ = 0, in_use_ = 0;
 };
 

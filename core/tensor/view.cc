@@ -6,9 +6,13 @@
 
 namespace vretnet {
 
-std::size_t bytes_of(DType dtype) { return dtype == DType::f32 ? 4 : 8; }
+std::size_t bytes_of(DType dtype) {
+  return dtype == DType::f32 ? 4 : 8;
+}
 
-const char* name_of(DType dtype) { return dtype == DType::f32 ? "f32" : "f64"; }
+const char* name_of(DType dtype) {
+  return dtype == DType::f32 ? "f32" : "f64";
+}
 
 Shape::Shape(std::initializer_list<std::int64_t> extents) {
   for (std::int64_t extent : extents) push_back(extent);
@@ -49,7 +53,9 @@ View::View(const Buffer* buffer, DType dtype, const Shape& shape, std::int64_t o
   }
 }
 
-bool View::contiguous() const { return contiguous_from(0); }
+bool View::contiguous() const {
+  return contiguous_from(0);
+}
 
 bool View::contiguous_from(int axis) const {
   std::int64_t stride = 1;
@@ -62,8 +68,8 @@ bool View::contiguous_from(int axis) const {
 
 View View::slice(int axis, std::int64_t begin, std::int64_t count) const {
   axis = resolve(axis);
-  check(begin >= 0 && count >= 0 && begin + count <= shape_[axis], "slice {}+{} of axis {} of {}", begin, count, axis,
-        shape_.text());
+  check(begin >= 0 && count >= 0 && begin + count <= shape_[axis], "slice {}+{} of axis {} of {}", begin,
+        count, axis, shape_.text());
   View view = *this;
   view.offset_ += begin * strides_[axis];
   view.shape_[axis] = count;
@@ -155,7 +161,8 @@ View View::reshaped(const Shape& shape) const {
 }
 
 void* View::address() const {
-  check(buffer_ != nullptr && buffer_->data != nullptr, "a view of {} without memory was read", shape_.text());
+  check(buffer_ != nullptr && buffer_->data != nullptr, "a view of {} without memory was read",
+        shape_.text());
   return static_cast<char*>(buffer_->data) + offset_ * static_cast<std::int64_t>(bytes_of(dtype_));
 }
 

@@ -59,17 +59,17 @@ class View {
   std::int64_t stride(int axis) const { return strides_[resolve(axis)]; }
   std::int64_t offset() const { return offset_; }
   std::int64_t elements() const { return shape_.elements(); }
-  bool contiguous() const;                      // row-major without gaps
-  bool contiguous_from(int axis) const;         // axes axis … innermost have no gaps among themselves
+  bool contiguous() const;               // row-major without gaps
+  bool contiguous_from(int axis) const;  // axes axis … innermost have no gaps among themselves
 
   View slice(int axis, std::int64_t begin, std::int64_t count) const;
-  View select(int axis, std::int64_t index) const;   // one index; the axis disappears
-  View reversed(int axis) const;                     // the axis is read backwards
+  View select(int axis, std::int64_t index) const;  // one index; the axis disappears
+  View reversed(int axis) const;                    // the axis is read backwards
   View transposed(int axis_a = -2, int axis_b = -1) const;
-  View split(int axis, std::int64_t outer) const;    // [.., n, ..] → [.., outer, n/outer, ..]
-  View merged(int axis) const;                       // [.., a, b, ..] → [.., a·b, ..]; stride(a) = b·stride(b)
+  View split(int axis, std::int64_t outer) const;  // [.., n, ..] → [.., outer, n/outer, ..]
+  View merged(int axis) const;  // [.., a, b, ..] → [.., a·b, ..]; stride(a) = b·stride(b)
   View broadcast(int axis, std::int64_t count) const;  // new axis before `axis`, stride 0
-  View reshaped(const Shape& shape) const;           // contiguous views only
+  View reshaped(const Shape& shape) const;             // contiguous views only
 
   // The first element. CPU backends only; T must match dtype().
   template <class T>

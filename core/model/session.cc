@@ -1,0 +1,108 @@
+#include "core/model/session.h"
+
+#include <algorithm>
+
+#include "core/base/check.h"
+#include "core/base/error.h"
+#include "core/model/weights.h"
+
+namespace vretnet::model {
+namespace {
+
+// Host pixels into a backend's view of the same number of elements.
+void upload_pixels(Backend& backend, const View& target, const float* pixels) {
+  if (target.dtype() == DType::f32) return backend.upload(target, pixels);
+  const std::vector<double> converted(pixels, pixels + target.elements());
+  backend.upload(target, converted.data());
+}
+
+}  // namespace
+
+Session::Session(const Model& model, Backend& backend, const View& weights, const View& gradients,
+                 const layers::Pass::Options& options)
+    : model_(model),
+      backend_(backend),
+      options_(options),
+      tables_(backend, options.dtype),
+      pass_(backend, model.parameters(), tables_, weights, gradients, options) {}
+
+void Session::plan(std::int64_t batch) {
+  if (std::find(planned_.begin(), planned_.end(), batch) != planned_.end()) return;
+  logits_ = {};
+  if (!images_.view() || images_.view().extent(0) < batch) {
+    images_ = Allocation(backend_, options_.dtype, model_.input_shape(batch));
+  }
+  Arena measured;
+  {
+    const View images = images_.view().slice(0, 0, batch);
+    pass_.start(measured, {}, /*measuring=*/true);
+    Tensor logits = model_.forward(pass_, images);
+    if (pass_.training()) model_.backward(pass_, std::move(logits));
+    check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
+  }
+  if (measured.peak_bytes() > arena_bytes()) {
+    arena_.reset();
+    memory_ = Allocation();  // the old memory goes first
+    memory_ = Allocation(backend_, measured.peak_bytes());
+    arena_ = std::make_unique<Arena>(memory_.buffer());
+  }
+  planned_.push_back(batch);
+}
+
+View Session::forward(const float* images, std::int64_t batch) {
+  plan(batch);
+  logits_ = {};
+  const View input = images_.view().slice(0, 0, batch);
+  upload_pixels(backend_, input, images);
+  pass_.start(*arena_, {});
+  logits_ = model_.forward(pass_, input);
+  return logits_;
+}
+
+void Session::backward(const View& d_logits) {
+  check(pass_.training() && logits_, "backward without a forward in training mode");
+  logits_ = {};
+  model_.backward(pass_, d_logits);
+  check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
+}
+
+Stream::Stream(const Model& model, Backend& backend, const View& weights,
+               const layers::Pass::Options& options, std::int64_t width)
+    : model_(model),
+      backend_(backend),
+      options_(options),
+      width_(width),
+      channels_(model.input_shape(1)[3]),
+      tables_(backend, options.dtype),
+      pass_(backend, model.parameters(), tables_, weights, View(), options) {
+  if (const std::string reason = model.why_not_streamable(); !reason.empty()) throw UsageError(reason);
+  check(width % model.patch_size() == 0, "{} pixels are no whole number of patches of {}", width,
+        model.patch_size());
+}
+
+View Stream::push(const float* pixels, std::int64_t patch_rows) {
+  const Shape shape{1, patch_rows * model_.patch_size(), width_, channels_};
+  const std::int64_t patches_across = width_ / model_.patch_size();
+  const layers::Place place{patch_rows, patches_across, rows_seen_ * patches_across, /*streaming=*/true};
+  logits_ = {};
+  if (planned_rows_ != patch_rows) {
+    pixels_ = Allocation(backend_, options_.dtype, shape);
+    Arena measured;
+    {
+      pass_.start(measured, place, /*measuring=*/true, &state_);
+      model_.forward(pass_, pixels_.view());
+    }
+    arena_.reset();
+    memory_ = Allocation();
+    memory_ = Allocation(backend_, measured.peak_bytes());
+    arena_ = std::make_unique<Arena>(memory_.buffer());
+    planned_rows_ = patch_rows;
+  }
+  upload_pixels(backend_, pixels_.view(), pixels);
+  pass_.start(*arena_, place, /*measuring=*/false, &state_);
+  logits_ = model_.forward(pass_, pixels_.view());
+  rows_seen_ += patch_rows;
+  return logits_;
+}
+
+}  // namespace vretnet::model

@@ -1,0 +1,72 @@
+// A model bound to a machine: planned memory, tables, one pass. One session a thread; many sessions share one
+// model and one array of weights.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/layers/pass.h"
+#include "core/model/model.h"
+
+namespace vretnet::model {
+
+class Session {
+ public:
+  // `weights` (and in training `gradients`) are flat arrays of the model's layout; they must outlive the
+  // session.
+  Session(const Model& model, Backend& backend, const View& weights, const View& gradients,
+          const layers::Pass::Options& options);
+
+  // images [batch, height, width, channels] on the host, normalised → logits [batch, classes] on the backend,
+  // valid until the next call. The first call with a batch size plans its memory (a dry run) and may
+  // allocate; later calls with that size, or a smaller one that was seen, allocate nothing.
+  View forward(const float* images, std::int64_t batch);
+  // The gradient of what forward() just computed is added to `gradients`. Once per forward, in training only.
+  void backward(const View& d_logits);
+
+  // Planned memory in bytes: activations, gradients of activations, workspaces.
+  std::size_t arena_bytes() const { return memory_.buffer() ? memory_.buffer()->bytes : 0; }
+
+ private:
+  void plan(std::int64_t batch);
+
+  const Model& model_;
+  Backend& backend_;
+  layers::Pass::Options options_;
+  layers::TableCache tables_;
+  layers::Pass pass_;
+  std::vector<std::int64_t> planned_;  // batch sizes
+  Allocation memory_, images_;
+  std::unique_ptr<Arena> arena_;
+  Tensor logits_;
+};
+
+// An image read from top to bottom in pieces, whatever its height, by a causal model: memory does not grow.
+// The result after the last row equals the whole image's.
+class Stream {
+ public:
+  // `width` in pixels. Throws UsageError with model.why_not_streamable() when there is a reason.
+  Stream(const Model& model, Backend& backend, const View& weights, const layers::Pass::Options& options,
+         std::int64_t width);
+
+  // The next `patch_rows` · patch_size rows of pixels [rows, width, channels], normalised → logits [1,
+  // classes] of the image so far, valid until the next call.
+  View push(const float* pixels, std::int64_t patch_rows);
+  std::int64_t rows_seen() const { return rows_seen_; }  // patch rows
+
+ private:
+  const Model& model_;
+  Backend& backend_;
+  layers::Pass::Options options_;
+  std::int64_t width_, channels_, rows_seen_ = 0;
+  layers::TableCache tables_;
+  layers::Pass pass_;
+  layers::StreamState state_;
+  std::int64_t planned_rows_ = 0;
+  Allocation memory_, pixels_;
+  std::unique_ptr<Arena> arena_;
+  Tensor logits_;
+};
+
+}  // namespace vretnet::model

@@ -1,0 +1,66 @@
+#include "core/model/weights.h"
+
+#include "core/base/check.h"
+#include "core/base/random.h"
+
+namespace vretnet::model {
+
+std::vector<double> initial_values(const layers::ParameterTable& table, std::uint64_t seed) {
+  std::vector<double> values(static_cast<std::size_t>(table.elements()), 0.0);
+  std::uint64_t index = 0;
+  for (const layers::NamedTensor& tensor : table.tensors()) {
+    Random random(seed, {index++});
+    const layers::Initial& initial = tensor.initial;
+    for (std::int64_t i = 0; i < tensor.shape.elements(); ++i) {
+      double& value = values[static_cast<std::size_t>(tensor.offset + i)];
+      switch (initial.kind) {
+        case layers::Initial::zeros:
+          break;
+        case layers::Initial::ones:
+          value = 1;
+          break;
+        case layers::Initial::uniform:
+          value = random.uniform(-initial.scale, initial.scale);
+          break;
+        case layers::Initial::truncated_normal:
+          value = initial.scale * random.truncated_normal();
+          break;
+      }
+    }
+  }
+  return values;
+}
+
+template <class Real>
+void upload_values(Backend& backend, const View& target, const std::vector<Real>& values) {
+  check(target.elements() == static_cast<std::int64_t>(values.size()), "{} values for {}", values.size(),
+        target.shape().text());
+  if (target.dtype() == DType::f32) {
+    const std::vector<float> converted(values.begin(), values.end());
+    backend.upload(target, converted.data());
+  } else {
+    const std::vector<double> converted(values.begin(), values.end());
+    backend.upload(target, converted.data());
+  }
+  backend.weights_changed();
+}
+
+template <class Real>
+std::vector<Real> download_values(Backend& backend, const View& source) {
+  const auto count = static_cast<std::size_t>(source.elements());
+  if (source.dtype() == DType::f32) {
+    std::vector<float> values(count);
+    backend.download(source, values.data());
+    return {values.begin(), values.end()};
+  }
+  std::vector<double> values(count);
+  backend.download(source, values.data());
+  return {values.begin(), values.end()};
+}
+
+template void upload_values(Backend&, const View&, const std::vector<float>&);
+template void upload_values(Backend&, const View&, const std::vector<double>&);
+template std::vector<float> download_values(Backend&, const View&);
+template std::vector<double> download_values(Backend&, const View&);
+
+}  // namespace vretnet::model
