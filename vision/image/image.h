@@ -23,6 +23,12 @@ inline Image make_image(int width, int height, int channels) {
   return {width, height, channels, std::vector<std::uint8_t>(std::size_t(width) * height * channels)};
 }
 
+struct Size {
+  int width = 0;
+  int height = 0;
+  bool operator==(const Size&) const = default;
+};
+
 // A rectangle of whole pixels: columns left … left + width − 1, rows top … top + height − 1.
 struct Rectangle {
   int left = 0;

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "vision/image/decode.h"
 
@@ -34,8 +37,13 @@ class StripReader {
   int read_rows(int count, std::uint8_t* out);
 
  private:
-  std::unique_ptr<RowSource> source_;
-  Image whole_;  // where it is not streamed
+  struct CloseFile {
+    void operator()(std::FILE* file) const;
+  };
+
+  std::unique_ptr<std::FILE, CloseFile> file_;
+  std::unique_ptr<RowSource> source_;  // reads file_; null where the picture is not streamed
+  Image whole_;                        // where it is not streamed
   std::vector<std::uint8_t> row_;
   std::string name_;
   int width_ = 0, height_ = 0, channels_ = 3, next_row_ = 0;

@@ -23,12 +23,6 @@ struct Preprocessing {
   std::size_t values() const { return std::size_t(height) * width * channels; }
 };
 
-struct Size {
-  int width = 0;
-  int height = 0;
-  bool operator==(const Size&) const = default;
-};
-
 // torchvision's Resize(side): the shorter side becomes `side`, the longer int(side · longer / shorter).
 Size shorter_side_size(const Size& size, int side);
 

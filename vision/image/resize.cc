@@ -1,0 +1,230 @@
+#include "vision/image/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/base/check.h"
+
+// Compiled once for AVX-512, once for AVX2 and once for every processor, chosen when the program starts.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#define VRETNET_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define VRETNET_MULTIVERSION
+#endif
+
+namespace vretnet::vision {
+namespace {
+
+// Weights are whole multiples of 2⁻²²: 8-bit values times them, summed, fit 32 bits with a sign.
+constexpr int kFractionBits = 22;
+constexpr int kHalf = 1 << (kFractionBits - 1);
+
+double triangle(double x) {
+  return std::max(0.0, 1.0 - std::abs(x));
+}
+
+double cubic(double x) {
+  constexpr double a = -0.5;
+  x = std::abs(x);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0;
+}
+
+struct Filter {
+  double (*value)(double);
+  double support;
+};
+
+Filter filter_of(Interpolation interpolation) {
+  return interpolation == Interpolation::Bicubic ? Filter{cubic, 2} : Filter{triangle, 1};
+}
+
+// Output i is the sum over t of weights[i · taps + t] · input[first[i] + t]; weights behind the last are 0.
+struct Weights {
+  int taps = 0;
+  std::vector<int> first;
+  std::vector<int> count;
+  std::vector<std::int32_t> weights;
+};
+
+// For outputs begin … begin + count − 1 of `out_size`, which the interval in0 … in1 of `in_size` inputs
+// fills.
+Weights make_weights(int in_size, float in0, float in1, int out_size, int begin, int count,
+                     const Filter& filter) {
+  const double scale = double(in1 - in0) / out_size;
+  const double widening = std::max(scale, 1.0);
+  const double support = filter.support * widening;
+  const double step = 1 / widening;
+  Weights result;
+  result.taps = int(std::ceil(support)) * 2 + 1;
+  result.first.resize(count);
+  result.count.resize(count);
+  result.weights.resize(std::size_t(count) * result.taps);
+  std::vector<double> exact(result.taps);
+  for (int i = 0; i < count; ++i) {
+    const double center = in0 + (begin + i + 0.5) * scale;
+    const int first = std::max(0, int(center - support + 0.5));
+    const int used = std::min(in_size, int(center + support + 0.5)) - first;
+    double sum = 0;
+    for (int t = 0; t < used; ++t) {
+      exact[t] = filter.value((first + t - center + 0.5) * step);
+      sum += exact[t];
+    }
+    std::int32_t* weights = result.weights.data() + std::size_t(i) * result.taps;
+    for (int t = 0; t < used; ++t) {
+      const double weight = (sum != 0 ? exact[t] / sum : exact[t]) * (1 << kFractionBits);
+      weights[t] = std::int32_t(weight < 0 ? weight - 0.5 : weight + 0.5);
+    }
+    result.first[i] = first;
+    result.count[i] = used;
+  }
+  return result;
+}
+
+inline std::uint8_t round_and_clip(std::int32_t sum) {
+  return std::uint8_t(std::clamp(sum >> kFractionBits, 0, 255));
+}
+
+// Rows that a pass along the rows treats at once, one a lane.
+constexpr int kLanes = 16;
+
+// lanes[i][lane] = rows[lane][i], as a row of the picture after the other; missing rows repeat the last one.
+VRETNET_MULTIVERSION void interleave_rows(const std::uint8_t* rows, std::size_t stride, int count, int bytes,
+                                          std::uint8_t* lanes) {
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const std::uint8_t* row = rows + std::min(lane, count - 1) * stride;
+    for (int i = 0; i < bytes; ++i) lanes[i * kLanes + lane] = row[i];
+  }
+}
+
+// out[i · channels + c][lane] for output pixels i, from lanes[x · channels + c][lane].
+VRETNET_MULTIVERSION void filter_lanes(const std::uint8_t* lanes, const Weights& weights, int channels,
+                                       std::uint8_t* out) {
+  const int outputs = int(weights.first.size());
+  for (int i = 0; i < outputs; ++i) {
+    const std::int32_t* weight = weights.weights.data() + std::size_t(i) * weights.taps;
+    for (int c = 0; c < channels; ++c, out += kLanes) {
+      const std::uint8_t* in = lanes + (std::size_t(weights.first[i]) * channels + c) * kLanes;
+      std::int32_t sums[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) sums[lane] = kHalf;
+      for (int t = 0; t < weights.count[i]; ++t, in += channels * kLanes) {
+        for (int lane = 0; lane < kLanes; ++lane) sums[lane] += in[lane] * weight[t];
+      }
+      for (int lane = 0; lane < kLanes; ++lane) out[lane] = round_and_clip(sums[lane]);
+    }
+  }
+}
+
+// Along the rows: every row of `source` to weights.first.size() pixels.
+Image filter_rows(const ImageView& source, const Weights& weights) {
+  Image out = make_image(int(weights.first.size()), source.height, source.channels);
+  const int in_bytes = source.width * source.channels, out_bytes = int(out.row_bytes());
+  std::vector<std::uint8_t> in_lanes(std::size_t(in_bytes) * kLanes),
+      out_lanes(std::size_t(out_bytes) * kLanes);
+  for (int y = 0; y < source.height; y += kLanes) {
+    const int rows = std::min(kLanes, source.height - y);
+    interleave_rows(source.row(y), source.stride, rows, in_bytes, in_lanes.data());
+    filter_lanes(in_lanes.data(), weights, source.channels, out_lanes.data());
+    for (int lane = 0; lane < rows; ++lane) {
+      std::uint8_t* row = out.row(y + lane);
+      for (int i = 0; i < out_bytes; ++i) row[i] = out_lanes[i * kLanes + lane];
+    }
+  }
+  return out;
+}
+
+// One row of the result: out[i] from rows[t · stride + i].
+VRETNET_MULTIVERSION void filter_column_bytes(const std::uint8_t* rows, std::size_t stride,
+                                              const std::int32_t* weights, int count, int bytes,
+                                              std::uint8_t* out) {
+  constexpr int kBlock = 64;
+  int begin = 0;
+  for (; begin + kBlock <= bytes; begin += kBlock) {
+    std::int32_t sums[kBlock];
+    for (int i = 0; i < kBlock; ++i) sums[i] = kHalf;
+    for (int t = 0; t < count; ++t) {
+      const std::uint8_t* row = rows + t * stride + begin;
+      for (int i = 0; i < kBlock; ++i) sums[i] += row[i] * weights[t];
+    }
+    for (int i = 0; i < kBlock; ++i) out[begin + i] = round_and_clip(sums[i]);
+  }
+  for (int i = begin; i < bytes; ++i) {
+    std::int32_t sum = kHalf;
+    for (int t = 0; t < count; ++t) sum += rows[t * stride + i] * weights[t];
+    out[i] = round_and_clip(sum);
+  }
+}
+
+// Down the columns. The weights count rows from `top` of the picture that `source` is a part of.
+Image filter_columns(const ImageView& source, const Weights& weights, int top) {
+  Image out = make_image(source.width, int(weights.first.size()), source.channels);
+  for (int y = 0; y < out.height; ++y) {
+    filter_column_bytes(source.row(weights.first[y] - top), source.stride,
+                        weights.weights.data() + std::size_t(y) * weights.taps, weights.count[y],
+                        int(out.row_bytes()), out.row(y));
+  }
+  return out;
+}
+
+Image copy(const ImageView& source) {
+  Image out = make_image(source.width, source.height, source.channels);
+  for (int y = 0; y < out.height; ++y) std::memcpy(out.row(y), source.row(y), out.row_bytes());
+  return out;
+}
+
+Image resample(const ImageView& source, const Box& box, const Size& size, const Rectangle& window,
+               Interpolation interpolation) {
+  check(size.width > 0 && size.height > 0, "resize to {} x {}", size.width, size.height);
+  check(box.left >= 0 && box.top >= 0 && box.right <= source.width && box.bottom <= source.height &&
+            box.left < box.right && box.top < box.bottom,
+        "box {}, {}, {}, {} of {} x {}", box.left, box.top, box.right, box.bottom, source.width,
+        source.height);
+  check(window.left >= 0 && window.top >= 0 && window.width > 0 && window.height > 0 &&
+            window.left + window.width <= size.width && window.top + window.height <= size.height,
+        "window {}, {}, {} x {} of {} x {}", window.left, window.top, window.width, window.height, size.width,
+        size.height);
+  const Filter filter = filter_of(interpolation);
+  const bool same_width = size.width == source.width && box.left == 0 && box.right == float(source.width);
+  const bool same_height = size.height == source.height && box.top == 0 && box.bottom == float(source.height);
+
+  Rectangle needed{window.left, window.top, window.width, window.height};
+  Weights across, down;
+  if (!same_height) {
+    down = make_weights(source.height, box.top, box.bottom, size.height, window.top, window.height, filter);
+    needed.top = down.first.front();
+    needed.height = down.first.back() + down.count.back() - needed.top;
+  }
+  Image narrow;
+  ImageView rows = source.part(
+      {same_width ? needed.left : 0, needed.top, same_width ? needed.width : source.width, needed.height});
+  if (!same_width) {
+    across = make_weights(source.width, box.left, box.right, size.width, window.left, window.width, filter);
+    narrow = filter_rows(rows, across);
+    if (same_height) return narrow;
+    rows = narrow;
+  }
+  return same_height ? copy(rows) : filter_columns(rows, down, needed.top);
+}
+
+Box whole(const ImageView& source) {
+  return {0, 0, float(source.width), float(source.height)};
+}
+
+}  // namespace
+
+Image resize(const ImageView& source, int width, int height, Interpolation interpolation) {
+  return resample(source, whole(source), {width, height}, {0, 0, width, height}, interpolation);
+}
+
+Image resize(const ImageView& source, const Box& box, int width, int height, Interpolation interpolation) {
+  return resample(source, box, {width, height}, {0, 0, width, height}, interpolation);
+}
+
+Image resize_window(const ImageView& source, int width, int height, const Rectangle& window,
+                    Interpolation interpolation) {
+  return resample(source, whole(source), {width, height}, window, interpolation);
+}
+
+}  // namespace vretnet::vision
