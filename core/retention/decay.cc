@@ -17,6 +17,15 @@ double power(double delta, std::int64_t k) {
   return std::exp(static_cast<double>(k) * std::log1p(-delta));
 }
 
+// The k of D[n, m] = γ^k, or −1 where D[n, m] = 0.
+std::int64_t decay_exponent(const RetentionPattern& pattern, std::int64_t n, std::int64_t m) {
+  const bool by_row = pattern.decay == DecayKind::row;
+  const std::int64_t rows = by_row ? n / pattern.row_width - m / pattern.row_width : 0;
+  if (by_row && rows == 0) return std::abs(n - m);
+  const std::int64_t steps = by_row ? rows : n - m;
+  return steps < 0 && !pattern.bidirectional ? -1 : std::abs(steps);
+}
+
 // E(a) = γ + … + γ^a.
 double one_sided_sum(double delta, std::int64_t a) {
   return -(1 - delta) * std::expm1(static_cast<double>(a) * std::log1p(-delta)) / delta;
@@ -50,26 +59,31 @@ void check_spec(const DecaySpec& spec) {
 // are tokens (raster) or rows: `step` is the step of token j within its chunk.
 void append_chunk_tables(const DecaySpec& spec, double delta, HostDecayTables& tables) {
   const RetentionPattern& pattern = spec.pattern;
+  std::vector<double> powers;  // γ^0 … γ^B: every entry below is one of them
+  for (std::int64_t k = 0; k <= tables.chunk; ++k) powers.push_back(power(delta, k));
   const std::int64_t step_tokens = pattern.decay == DecayKind::row ? pattern.row_width : 1;
   const std::int64_t steps = tables.chunk / step_tokens;
   const std::int64_t last_tokens = (spec.tokens - 1) % tables.chunk + 1;
   const bool has_state_down = !pattern.bidirectional || pattern.form == RetentionForm::chunkwise;
   const bool has_state_up = pattern.bidirectional && pattern.form == RetentionForm::chunkwise;
   for (std::int64_t j = 0; j < tables.chunk; ++j) {
-    for (std::int64_t l = 0; l < tables.chunk; ++l) tables.mask.push_back(decay_mask(pattern, delta, j, l));
+    for (std::int64_t l = 0; l < tables.chunk; ++l) {
+      const std::int64_t exponent = decay_exponent(pattern, j, l);
+      tables.mask.push_back(exponent < 0 ? 0 : powers[exponent]);
+    }
     const std::int64_t step = j / step_tokens;
     if (has_state_down) {
-      tables.xi.push_back(power(delta, step + 1));
-      tables.zeta.push_back(power(delta, steps - 1 - step));
+      tables.xi.push_back(powers[step + 1]);
+      tables.zeta.push_back(powers[steps - 1 - step]);
     }
     if (has_state_up) {
-      tables.xi_up.push_back(power(delta, steps - step));
-      tables.zeta_up.push_back(power(delta, step));
+      tables.xi_up.push_back(powers[steps - step]);
+      tables.zeta_up.push_back(powers[step]);
     }
   }
   if (has_state_down) {
-    tables.carry.push_back(power(delta, steps));
-    tables.carry.push_back(power(delta, last_tokens / step_tokens));
+    tables.carry.push_back(powers[steps]);
+    tables.carry.push_back(powers[last_tokens / step_tokens]);
   }
 }
 
@@ -83,12 +97,8 @@ std::vector<double> decay_complements(int heads, DecaySpeed speed) {
 }
 
 double decay_mask(const RetentionPattern& pattern, double delta, std::int64_t n, std::int64_t m) {
-  if (pattern.decay == DecayKind::raster)
-    return n < m && !pattern.bidirectional ? 0 : power(delta, std::abs(n - m));
-  const std::int64_t width = pattern.row_width;
-  const std::int64_t rows = n / width - m / width;
-  if (rows == 0) return power(delta, std::abs(n - m));
-  return rows < 0 && !pattern.bidirectional ? 0 : power(delta, std::abs(rows));
+  const std::int64_t exponent = decay_exponent(pattern, n, m);
+  return exponent < 0 ? 0 : power(delta, exponent);
 }
 
 double row_sum(const RetentionPattern& pattern, double delta, std::int64_t height, std::int64_t n) {

@@ -1,6 +1,6 @@
-// Decays, masks and row scales: the only place where γ is made. Everything is computed in double, closed forms
-// with expm1/log1p of δ = 1 − γ, and rounded once by whoever uploads it. Positions n, y, x are those of the order
-// in which a head reads; a token's row is n / row_width.
+// Decays, masks and row scales: the only place where γ is made. Everything is computed in double, closed
+// forms with expm1/log1p of δ = 1 − γ, and rounded once by whoever uploads it. Positions n, y, x are those of
+// the order in which a head reads; a token's row is n / row_width.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ enum class DecaySpeed : std::uint8_t { slow, fast };
 std::vector<double> decay_complements(int heads, DecaySpeed speed);
 
 // A retention over `height` rows of pattern.row_width tokens, of which one call sees the tokens
-// first_token … first_token + tokens − 1 (causal streaming; otherwise all of them). A causal pattern has no use for
-// height: streams may be of any length.
+// first_token … first_token + tokens − 1 (causal streaming; otherwise all of them). A causal pattern has no
+// use for height: streams may be of any length.
 struct DecaySpec {
   ops::RetentionPattern pattern;
   int heads = 1;

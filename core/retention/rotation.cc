@@ -7,9 +7,12 @@
 namespace vretnet::retention {
 namespace {
 
-// θ_j = 10000^(−j/(P−1)) of `pairs` = P pairs.
-double frequency(std::int64_t pair, std::int64_t pairs) {
-  return pairs == 1 ? 1 : std::pow(10000.0, -static_cast<double>(pair) / static_cast<double>(pairs - 1));
+// Appends θ_j = 10000^(−j/(P−1)) of P pairs.
+void append_frequencies(std::int64_t pairs, std::vector<double>& frequencies) {
+  for (std::int64_t j = 0; j < pairs; ++j) {
+    const double exponent = pairs == 1 ? 0 : static_cast<double>(j) / static_cast<double>(pairs - 1);
+    frequencies.push_back(std::pow(10000.0, -exponent));
+  }
 }
 
 }  // namespace
@@ -23,13 +26,14 @@ HostRotationTables make_rotation_tables(const RotationSpec& spec) {
   HostRotationTables tables;
   const std::int64_t pairs = spec.key_width / 2;
   const std::int64_t y_pairs = spec.position == Position::axial ? spec.key_width / 4 : 0;
+  std::vector<double> frequencies;
+  append_frequencies(y_pairs, frequencies);
+  append_frequencies(pairs - y_pairs, frequencies);
   for (std::int64_t n = spec.first_token; n < spec.first_token + spec.tokens; ++n) {
     const std::int64_t y = n / spec.row_width;
     const std::int64_t along = spec.position == Position::axial ? n % spec.row_width : n;
     for (std::int64_t pair = 0; pair < pairs; ++pair) {
-      const double angle = pair < y_pairs
-                               ? static_cast<double>(y) * frequency(pair, y_pairs)
-                               : static_cast<double>(along) * frequency(pair - y_pairs, pairs - y_pairs);
+      const double angle = static_cast<double>(pair < y_pairs ? y : along) * frequencies[pair];
       tables.cosine.push_back(std::cos(angle));
       tables.sine.push_back(std::sin(angle));
     }

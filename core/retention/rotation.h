@@ -1,5 +1,5 @@
-// Rotary positions: the angles by which pairs of q and k turn (xPos of Sun et al. 2022 without its magnitude, as
-// torchscale; axial as RMT). θ_j = 10000^(−j/(P−1)), j = 0 … P−1, θ_0 = 1 where P = 1. Made in double.
+// Rotary positions: the angles by which pairs of q and k turn (xPos of Sun et al. 2022 without its magnitude,
+// as torchscale; axial as RMT). θ_j = 10000^(−j/(P−1)), j = 0 … P−1, θ_0 = 1 where P = 1. Made in double.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,9 @@ namespace vretnet::retention {
 
 enum class Position : std::uint8_t { none, raster, axial };
 
-// raster: all d_k/2 pairs turn by n·θ_j. axial: the first ⌊d_k/4⌋ pairs by y·θ_j, the others by x·θ_j, each group with
-// its own P. n = first_token … first_token + tokens − 1, y = n / row_width, x = n % row_width. key_width is even.
+// raster: all d_k/2 pairs turn by n·θ_j. axial: the first ⌊d_k/4⌋ pairs by y·θ_j, the others by x·θ_j, each
+// group with its own P. n = first_token … first_token + tokens − 1, y = n / row_width, x = n % row_width.
+// key_width is even.
 struct RotationSpec {
   Position position = Position::none;
   std::int64_t key_width = 2;
