@@ -107,6 +107,15 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   }
 }
 
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
 MappedFile::~MappedFile() {
   if (size_ > 0) ::munmap(const_cast<void*>(data_), size_);
 }

@@ -1,0 +1,92 @@
+#include "core/training/metrics.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace vretnet::training {
+
+std::int64_t rank_of(std::span<const float> scores, std::int64_t label) {
+  const float own = scores[static_cast<std::size_t>(label)];
+  std::int64_t rank = 0;
+  for (std::int64_t c = 0; c < static_cast<std::int64_t>(scores.size()); ++c) {
+    const float other = scores[static_cast<std::size_t>(c)];
+    rank += other > own || (other == own && c < label);
+  }
+  return rank;
+}
+
+std::vector<double> softmax(std::span<const float> logits) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> probabilities;
+  double sum = 0;
+  for (float logit : logits) sum += probabilities.emplace_back(std::exp(logit - largest));
+  for (double& probability : probabilities) probability /= sum;
+  return probabilities;
+}
+
+Evaluator::Evaluator(std::int64_t classes) {
+  const auto count = static_cast<std::size_t>(classes);
+  sums_.confusion.assign(count, std::vector<std::int64_t>(count, 0));
+  sums_.classes.resize(count);
+}
+
+void Evaluator::add(std::int64_t index, std::int64_t label, std::span<const float> logits) {
+  const std::vector<double> probabilities = softmax(logits);
+  const auto best = static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  const auto own = static_cast<std::size_t>(label);
+  const double largest = logits[best];
+  double sum = 0;  // log-sum-exp: finite even where the label's probability rounds to 0
+  for (float logit : logits) sum += std::exp(logit - largest);
+  const double loss = largest + std::log(sum) - logits[own];
+  const std::int64_t rank = rank_of(logits, label);
+
+  ++sums_.images;
+  top1_ += rank == 0;
+  top5_ += rank < 5;
+  loss_ += loss;
+  ++sums_.confusion[own][best];
+  sums_.predictions.push_back({index, static_cast<std::int32_t>(label), static_cast<std::int32_t>(best),
+                               static_cast<float>(probabilities[best]),
+                               static_cast<float>(probabilities[own]), static_cast<float>(loss)});
+}
+
+Evaluation Evaluator::finish() const {
+  Evaluation result = sums_;
+  const auto ratio = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
+  const auto images = static_cast<double>(result.images);
+  result.top1 = ratio(static_cast<double>(top1_), images);
+  result.top5 = ratio(static_cast<double>(top5_), images);
+  result.loss = ratio(loss_, images);
+
+  constexpr int kBins = 15;
+  struct Bin {
+    double count = 0, probability = 0, correct = 0;
+  };
+  std::array<Bin, kBins> bins{};
+  for (const Prediction& prediction : result.predictions) {
+    Bin& bin =
+        bins[static_cast<std::size_t>(std::min(kBins - 1, static_cast<int>(prediction.probability * kBins)))];
+    bin.count += 1;
+    bin.probability += prediction.probability;
+    bin.correct += prediction.label == prediction.predicted;
+  }
+  for (const Bin& bin : bins) result.ece += ratio(std::abs(bin.correct - bin.probability), images);
+
+  for (std::size_t c = 0; c < result.classes.size(); ++c) {
+    double actual = 0, predicted = 0;
+    for (std::size_t other = 0; other < result.classes.size(); ++other) {
+      actual += static_cast<double>(result.confusion[c][other]);
+      predicted += static_cast<double>(result.confusion[other][c]);
+    }
+    const auto right = static_cast<double>(result.confusion[c][c]);
+    ClassMetrics& metrics = result.classes[c];
+    metrics.images = static_cast<std::int64_t>(actual);
+    metrics.precision = ratio(right, predicted);
+    metrics.recall = ratio(right, actual);
+    metrics.f1 = ratio(2 * right, actual + predicted);
+  }
+  return result;
+}
+
+}  // namespace vretnet::training
