@@ -23,12 +23,13 @@ class Layer {
 };
 
 // y = residual + f(x): the last GEMM of f adds the residual for free. backward: d_y → ∂/∂x only; the
-// residual's own gradient is d_y and belongs to the caller.
+// residual's own gradient is d_y and belongs to the caller. A branch does not save x: the caller gives it to
+// backward again, and may make it anew (a norm's output costs less time to repeat than memory to keep).
 class Branch {
  public:
   virtual ~Branch() = default;
   virtual Tensor forward(Pass& pass, Tensor x, Tensor residual) const = 0;
-  virtual Tensor backward(Pass& pass, Tensor d_y) const = 0;
+  virtual Tensor backward(Pass& pass, Tensor d_y, Tensor x) const = 0;
 };
 
 // Children one after the other; backward runs them from the last to the first.

@@ -1,0 +1,51 @@
+#include "core/layers/feed_forward.h"
+
+#include <utility>
+
+namespace vretnet::layers {
+namespace {
+
+// The shape of x with another innermost extent.
+Shape with_width(const View& x, std::int64_t width) {
+  Shape shape = x.shape();
+  shape[shape.rank() - 1] = width;
+  return shape;
+}
+
+}  // namespace
+
+FeedForward::FeedForward(ParameterTable& table, const std::string& name, std::int64_t width,
+                         std::int64_t hidden, LinearStart start)
+    : hidden_(hidden),
+      first_(table, name + ".fc1", width, hidden, start),
+      second_(table, name + ".fc2", hidden, width, start) {}
+
+Tensor FeedForward::forward(Pass& pass, Tensor x, Tensor residual) const {
+  const Shape hidden_shape = with_width(x, hidden_);
+  Tensor before = pass.training() ? pass.make(hidden_shape) : Tensor();
+  Tensor hidden = pass.make(hidden_shape);
+  first_.forward(pass, x, hidden, {.pre_activation = before, .activation = ops::ActivationKind::gelu});
+  x = {};
+  Tensor y = pass.make(residual.view().shape());
+  second_.forward(pass, hidden, y, {.residual = residual});
+  pass.save(std::move(before));
+  return y;
+}
+
+// GELU is made again from its input rather than kept.
+Tensor FeedForward::backward(Pass& pass, Tensor d_y, Tensor x) const {
+  Tensor before = pass.take();
+  Tensor d_hidden = pass.make(before.view().shape());
+  {
+    const Tensor hidden = pass.make(before.view().shape());
+    pass.run(ops::Activation{.x = before, .y = hidden});
+    second_.backward(pass, hidden, d_y, d_hidden);
+  }
+  pass.run(ops::ActivationGradient{.x = before, .d_y = d_hidden, .d_x = d_hidden});
+  before = {};
+  Tensor d_x = pass.make(x.view().shape());
+  first_.backward(pass, x, d_hidden, d_x);
+  return d_x;
+}
+
+}  // namespace vretnet::layers

@@ -1,0 +1,62 @@
+#include "core/layers/pooling.h"
+
+#include <utility>
+
+namespace vretnet::layers {
+namespace {
+
+Shape pooled_shape(const View& x) {
+  return {x.extent(0), x.extent(2)};
+}
+
+// PoolTokens takes the last token of its view; the first one is the last of a view read backwards.
+View ending_in(const View& x, Pool pool) {
+  return pool == Pool::token ? x.reversed(1) : x;
+}
+
+}  // namespace
+
+NormAndPool::Pooled NormAndPool::forward_mean(Pass& pass, Tensor x) const {
+  const bool streaming = pass.place().streaming;
+  const Shape shape = pooled_shape(x);
+  const std::int64_t tokens = x.view().extent(1) + (streaming ? pass.place().first_token : 0);
+  const float mean = 1 / static_cast<float>(tokens);
+  Norm::Kept kept;
+  const Tensor normed = norm_.forward(pass, x, kept);
+  x = {};
+  Tensor pooled = streaming ? Tensor(pass.carried(this, 0, shape)) : pass.make(shape);
+  pass.run(ops::PoolTokens{.x = normed,
+                           .y = pooled,
+                           .scale = streaming ? 1 : mean,
+                           .write = streaming ? ops::Write::accumulate : ops::Write::overwrite});
+  Norm::save(pass, std::move(kept));
+  return {std::move(pooled), streaming ? mean : 1};
+}
+
+NormAndPool::Pooled NormAndPool::forward(Pass& pass, Tensor x) const {
+  if (pool_ == Pool::mean) return forward_mean(pass, std::move(x));
+  // One token: pooled first, so that one row is normed.
+  Tensor token = pass.make(pooled_shape(x));
+  pass.run(ops::PoolTokens{.x = ending_in(x, pool_), .y = token, .kind = ops::PoolKind::last});
+  x = {};
+  Norm::Kept kept;
+  Tensor normed = norm_.forward(pass, token, kept);
+  Norm::save(pass, std::move(kept));
+  return {std::move(normed), 1};
+}
+
+Tensor NormAndPool::backward(Pass& pass, Tensor d_pooled, std::int64_t tokens) const {
+  const Norm::Kept kept = Norm::take(pass);
+  const View& rows = d_pooled;
+  Tensor d_x = pass.make({rows.extent(0), tokens, rows.extent(1)});
+  if (pool_ == Pool::mean) {
+    pass.run(ops::PoolTokensGradient{.d_y = d_pooled, .d_x = d_x, .scale = 1 / static_cast<float>(tokens)});
+    return norm_.backward(pass, kept, std::move(d_x), View());
+  }
+  const Tensor d_token = norm_.backward(pass, kept, std::move(d_pooled), View());
+  pass.run(
+      ops::PoolTokensGradient{.d_y = d_token, .d_x = ending_in(d_x, pool_), .kind = ops::PoolKind::last});
+  return d_x;
+}
+
+}  // namespace vretnet::layers

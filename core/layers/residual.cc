@@ -1,0 +1,19 @@
+#include "core/layers/residual.h"
+
+namespace vretnet::layers {
+
+Tensor PreNormResidual::forward(Pass& pass, Tensor x) const {
+  Norm::Kept kept;
+  Tensor normed = norm_.forward(pass, x, kept);
+  Tensor y = branch_->forward(pass, std::move(normed), std::move(x));
+  Norm::save(pass, std::move(kept));
+  return y;
+}
+
+Tensor PreNormResidual::backward(Pass& pass, Tensor d_y) const {
+  const Norm::Kept kept = Norm::take(pass);
+  Tensor d_branch = branch_->backward(pass, d_y, norm_.again(pass, kept));
+  return norm_.backward(pass, kept, std::move(d_branch), d_y);
+}
+
+}  // namespace vretnet::layers

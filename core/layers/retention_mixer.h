@@ -1,0 +1,61 @@
+// Multi-scale retention: MSR(X) = (swish(X W_G) ⊙ HeadNorm(Retention(X W_Q, X W_K / √d_k, X W_V)) + LePE(X
+// W_V)) W_O (Sun et al. 2023, equations 7 and 8), in any form, scan and decay.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/layers/depthwise_convolution.h"
+#include "core/layers/layer.h"
+#include "core/layers/linear.h"
+
+namespace vretnet::layers {
+
+// What one retention layer is. Heads divide both widths; width / heads is even.
+struct RetentionSettings {
+  std::int64_t width = 0, value_width = 0, heads = 1;
+  ops::DecayKind decay = ops::DecayKind::raster;
+  retention::DecaySpeed speed = retention::DecaySpeed::slow;
+  retention::Position position = retention::Position::raster;
+  bool bidirectional = false;
+  bool backwards = false;  // this layer reads the image from its last token to its first
+  bool gate = true;
+  bool lepe = false;  // adds a depthwise convolution of the values, in image order
+  bool row_causal_lepe = false;
+  ops::HeadNormKind head_norm = ops::HeadNormKind::layer;
+  double head_norm_epsilon = 1e-6;
+};
+
+// The pattern that `pass` runs such a layer by on `tokens` tokens: the form asked for, or the cheaper of
+// parallel and chunkwise by their FLOPs; a chunk is pass.options().chunk_rows patch rows (raster chunks are
+// cut to 64 tokens).
+ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& settings,
+                                     std::int64_t tokens);
+
+class RetentionMixer : public Branch {
+ public:
+  // Adds `name`.{q,k,v,g}_proj.weight, `name`.lepe.weight|bias (with LePE), `name`.out_proj.weight.
+  RetentionMixer(ParameterTable& table, const std::string& name, const RetentionSettings& settings);
+
+  // x [batch, tokens, width]. A stream carries one state [d_k, d_v] a head, and LePE's rows.
+  Tensor forward(Pass& pass, Tensor x, Tensor residual) const override;
+  Tensor backward(Pass& pass, Tensor d_y, Tensor x) const override;
+
+ private:
+  // Slices of the stacked projection [batch, tokens, 2·width + (1 or 2)·value_width], in image order.
+  struct Parts {
+    View q, k, v, g;  // g is empty without a gate
+  };
+  Parts parts(const View& stacked) const;
+  View reading(const View& x) const;  // [batch, tokens, heads, d], in the order in which the heads read
+  // The fields that RetentionBlock and its gradient share.
+  template <class BlockOp>
+  BlockOp block_op(Pass& pass, const Parts& parts) const;
+
+  RetentionSettings settings_;
+  Linear stacked_;
+  std::optional<DepthwiseConvolution> lepe_;
+  Linear out_;
+};
+
+}  // namespace vretnet::layers
