@@ -31,12 +31,12 @@ inline Derivative derivative(const std::function<double()>& f, double& x, double
 }
 
 // The worst disagreement of `analytic` with the differences of f over the parameters x, relative to the
-// largest gradient (or 1): what a test compares with 1e-7 or so. f must read x. Looks at every `stride`-th
-// element.
+// largest gradient or `floor`: what a test compares with 1e-7 or so. f must read x. Looks at every
+// `stride`-th element.
 inline double worst_gradient_error(const std::function<double()>& f, std::span<double> x,
                                    std::span<const double> analytic, double step = 1e-3,
-                                   std::size_t stride = 1) {
-  double worst = 0, largest = 1;
+                                   std::size_t stride = 1, double floor = 1e-3) {
+  double worst = 0, largest = floor;
   for (std::size_t i = 0; i < x.size(); i += stride) {
     const double numeric = derivative(f, x[i], step).value;
     worst = std::max(worst, std::abs(numeric - analytic[i]));

@@ -6,43 +6,17 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "core/backends/reference/attention.h"
-#include "core/backends/reference/convolution.h"
-#include "core/backends/reference/cross_entropy.h"
-#include "core/backends/reference/depthwise.h"
-#include "core/backends/reference/elementwise.h"
-#include "core/backends/reference/gemm.h"
-#include "core/backends/reference/head_norm.h"
-#include "core/backends/reference/layer_norm.h"
-#include "core/backends/reference/optimizer.h"
-#include "core/backends/reference/pooling.h"
-#include "core/backends/reference/rotate.h"
-#include "core/backends/reference/tracked.h"
+#include "core/backends/reference/kernels.h"
 #include "core/base/check.h"
 #include "core/base/error.h"
+#include "core/ops/composed.h"
 #include "core/ops/fields.h"
+#include "core/retention/retention.h"
 
 namespace vretnet::reference {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-
-template <class AnOp>
-void run_in_dtype(const AnOp& op, DType dtype) {
-  if constexpr (requires { run<float>(op); }) {
-    dtype == DType::f32 ? run<float>(op) : run<double>(op);
-  } else {
-    check(false, "retention: until its templates land");
-  }
-}
-
-void run_in_dtype(const ops::Convert& op, DType from) {
-  if (op.y.dtype() == DType::f32) {
-    from == DType::f32 ? convert<float, float>(op) : convert<double, float>(op);
-  } else {
-    from == DType::f32 ? convert<float, double>(op) : convert<double, double>(op);
-  }
-}
 
 template <class T>
 void fill_elements(const View& target, double value) {
@@ -55,10 +29,12 @@ class ReferenceBackend final : public Backend {
   std::string description() const override { return "plain loops, one thread, f32 and f64"; }
 
   void run(const ops::Op& op) override {
-    std::visit([&](const auto& each) { run_in_dtype(each, ops::dtype_of(op)); }, op);
+    std::visit([&](const auto& each) { run_one(each, ops::dtype_of(op)); }, op);
   }
 
-  std::size_t workspace_bytes(const ops::Op&) const override { return 0; }
+  std::size_t workspace_bytes(const ops::Op& op) const override {
+    return std::visit([&](const auto& each) { return workspace_of(each); }, op);
+  }
 
   void* allocate(std::size_t bytes) override {
     const std::size_t rounded = std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
@@ -83,6 +59,34 @@ class ReferenceBackend final : public Backend {
   }
 
  private:
+  void run_one(const auto& op, DType dtype) {
+    dtype == DType::f32 ? reference::run<float>(op) : reference::run<double>(op);
+  }
+  void run_one(const ops::Convert& op, DType from) {
+    if (op.y.dtype() == DType::f32) {
+      from == DType::f32 ? convert<float, float>(op) : convert<double, float>(op);
+    } else {
+      from == DType::f32 ? convert<float, double>(op) : convert<double, double>(op);
+    }
+  }
+  void run_one(const ops::Retention& op, DType dtype) { run_retention(op, dtype); }
+  void run_one(const ops::RetentionGradient& op, DType dtype) { run_retention(op, dtype); }
+  void run_one(const ops::RetentionBlock& op, DType) { ops::run_composed(*this, op); }
+  void run_one(const ops::RetentionBlockGradient& op, DType) { ops::run_composed(*this, op); }
+  static void run_retention(const auto& op, DType dtype) {
+    dtype == DType::f32 ? retention::run<float>(op) : retention::run<double>(op);
+  }
+
+  static std::size_t workspace_of(const auto&) { return 0; }
+  static std::size_t workspace_of(const ops::Retention& op) { return retention::workspace_bytes(op); }
+  static std::size_t workspace_of(const ops::RetentionGradient& op) { return retention::workspace_bytes(op); }
+  std::size_t workspace_of(const ops::RetentionBlock& op) const {
+    return ops::composed_workspace_bytes(*this, op);
+  }
+  std::size_t workspace_of(const ops::RetentionBlockGradient& op) const {
+    return ops::composed_workspace_bytes(*this, op);
+  }
+
   static std::size_t bytes_in(const View& view) {
     return static_cast<std::size_t>(view.elements()) * bytes_of(view.dtype());
   }
@@ -92,18 +96,6 @@ class ReferenceBackend final : public Backend {
 
 std::unique_ptr<Backend> make_reference_backend() {
   return std::make_unique<ReferenceBackend>();
-}
-
-void run_tracked(const ops::Op& op) {
-  std::visit(
-      [](const auto& each) {
-        if constexpr (requires { run<Tracked>(each); }) {
-          run<Tracked>(each);
-        } else if constexpr (requires { convert<Tracked, Tracked>(each); }) {
-          convert<Tracked, Tracked>(each);
-        }
-      },
-      op);
 }
 
 }  // namespace vretnet::reference

@@ -10,8 +10,4 @@ namespace vretnet::reference {
 
 std::unique_ptr<Backend> make_reference_backend();
 
-// Runs `op` on Tracked numbers (tracked.h): its f64 views are laid over buffers of Tracked elements, so
-// offsets and strides count those. Needs no workspace.
-void run_tracked(const ops::Op& op);
-
 }  // namespace vretnet::reference
