@@ -1,0 +1,51 @@
+// What all subcommands share: how they are declared and run, and the flags that mean the same everywhere.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/layers/pass.h"
+#include "core/ops/backend.h"
+
+namespace vretnet::tools {
+
+// A subcommand: `declare` adds its flags to the parser and returns the function that does the work and gives
+// the exit code. One file each.
+using Work = std::function<int()>;
+struct Command {
+  const char* name;
+  const char* summary;
+  std::function<Work(CLI::App&)> declare;
+};
+
+Command train_command();
+Command evaluate_command();
+Command predict_command();
+Command info_command();
+Command models_command();
+Command data_command();
+Command selfcheck_command();
+
+// -t, --device, --precision, --backend: which machine computes, and how.
+struct MachineFlags {
+  int threads = 0;  // 0: all processors
+  std::string device = "auto";
+  std::string precision = "auto";
+  std::string backend = "onednn";
+  std::string form = "auto";
+  std::int64_t chunk_rows = 1;
+};
+void add_machine_flags(CLI::App& app, MachineFlags& flags);
+// Throws UsageError where this build or this machine has not what was asked for.
+std::unique_ptr<Backend> make_machine(const MachineFlags& flags);
+layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode);
+int thread_count(const MachineFlags& flags);
+
+// -v -q --color --progress, the same for every subcommand; read by terminal.h.
+void add_output_flags(CLI::App& app);
+
+}  // namespace vretnet::tools
