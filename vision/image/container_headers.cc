@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "vision/image/tiff_directory.h"
@@ -61,6 +63,10 @@ ImageInfo read_bmp_header(std::span<const std::byte> bytes, const std::string& n
   info.palette = bits <= 8;
   info.channels = info.palette ? 1 : bits == 32 ? 4 : 3;
   info.transparency = bits == 32;
+  // OpenCV 4.6 does not see the colour masks of Photoshop's short headers.
+  if (compression == 3 && header_size > 40 && header_size < 56) {
+    refuse(name, "BMP with a header of {} bytes and colour masks is not supported", header_size);
+  }
   if (compression > 3) refuse(name, "BMP of compression {} is not supported", compression);
   if (info.palette && colours > 256) refuse(name, "damaged BMP: a palette of {} colours", colours);
   if (pixels >= bytes.size()) refuse(name, "damaged BMP: its pixels begin behind the end of the file");
@@ -91,8 +97,10 @@ ImageInfo read_tiff_header(std::span<const std::byte> bytes, const std::string& 
   info.orientation = orientation >= 1 && orientation <= 8 ? int(orientation) : 1;
   if (info.channels < 1 || info.channels > 4)
     refuse(name, "TIFF of {} samples a pixel, not 1 to 4", info.channels);
-  if (info.bit_depth > 16 || value(kSampleFormat, 1) == 3) {
-    refuse(name, "TIFF of {} bits a sample is not supported, 16 at most", info.bit_depth);
+  constexpr int kDepths[] = {1, 8, 10, 12, 14, 16};
+  if (std::find(std::begin(kDepths), std::end(kDepths), info.bit_depth) == std::end(kDepths) ||
+      value(kSampleFormat, 1) == 3) {
+    refuse(name, "TIFF of {} bits a sample is not supported", info.bit_depth);
   }
   // A tile is decoded as a whole, however small the picture is.
   const std::uint64_t tile = std::uint64_t(value(kTileWidth, 1)) * value(kTileHeight, 1);

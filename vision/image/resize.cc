@@ -41,8 +41,10 @@ Filter filter_of(Interpolation interpolation) {
   return interpolation == Interpolation::Bicubic ? Filter{cubic, 2} : Filter{triangle, 1};
 }
 
-// Output i is the sum over t of weights[i · taps + t] · input[first[i] + t]; weights behind the last are 0.
+// Output i is the sum over t < count[i] of weights[i · taps + t] · input[origin + first[i] + t].
 struct Weights {
+  int origin = 0;  // the first input that is used at all,
+  int extent = 0;  // and how many from there on
   int taps = 0;
   std::vector<int> first;
   std::vector<int> count;
@@ -80,6 +82,9 @@ Weights make_weights(int in_size, float in0, float in1, int out_size, int begin,
     result.first[i] = first;
     result.count[i] = used;
   }
+  result.origin = result.first.front();
+  result.extent = result.first.back() + result.count.back() - result.origin;
+  for (int& first : result.first) first -= result.origin;
   return result;
 }
 
@@ -157,11 +162,11 @@ VRETNET_MULTIVERSION void filter_column_bytes(const std::uint8_t* rows, std::siz
   }
 }
 
-// Down the columns. The weights count rows from `top` of the picture that `source` is a part of.
-Image filter_columns(const ImageView& source, const Weights& weights, int top) {
+// Down the columns: weights.first.size() rows.
+Image filter_columns(const ImageView& source, const Weights& weights) {
   Image out = make_image(source.width, int(weights.first.size()), source.channels);
   for (int y = 0; y < out.height; ++y) {
-    filter_column_bytes(source.row(weights.first[y] - top), source.stride,
+    filter_column_bytes(source.row(weights.first[y]), source.stride,
                         weights.weights.data() + std::size_t(y) * weights.taps, weights.count[y],
                         int(out.row_bytes()), out.row(y));
   }
@@ -189,23 +194,27 @@ Image resample(const ImageView& source, const Box& box, const Size& size, const 
   const bool same_width = size.width == source.width && box.left == 0 && box.right == float(source.width);
   const bool same_height = size.height == source.height && box.top == 0 && box.bottom == float(source.height);
 
-  Rectangle needed{window.left, window.top, window.width, window.height};
+  Rectangle needed = window;
   Weights across, down;
-  if (!same_height) {
-    down = make_weights(source.height, box.top, box.bottom, size.height, window.top, window.height, filter);
-    needed.top = down.first.front();
-    needed.height = down.first.back() + down.count.back() - needed.top;
-  }
-  Image narrow;
-  ImageView rows = source.part(
-      {same_width ? needed.left : 0, needed.top, same_width ? needed.width : source.width, needed.height});
   if (!same_width) {
     across = make_weights(source.width, box.left, box.right, size.width, window.left, window.width, filter);
-    narrow = filter_rows(rows, across);
-    if (same_height) return narrow;
-    rows = narrow;
+    needed.left = across.origin;
+    needed.width = across.extent;
   }
-  return same_height ? copy(rows) : filter_columns(rows, down, needed.top);
+  if (!same_height) {
+    down = make_weights(source.height, box.top, box.bottom, size.height, window.top, window.height, filter);
+    needed.top = down.origin;
+    needed.height = down.extent;
+  }
+  const ImageView part = source.part(needed);
+  if (same_width) return same_height ? copy(part) : filter_columns(part, down);
+  if (same_height) return filter_rows(part, across);
+  // The order matters, because each pass rounds and clips to 8 bits. This is Pillow 13's; before, the rows
+  // were always filtered first.
+  const int rows_lost = source.height - size.height, columns_lost = source.width - size.width;
+  const bool columns_first = rows_lost > 0 && rows_lost > 2 * columns_lost;
+  return columns_first ? filter_rows(filter_columns(part, down), across)
+                       : filter_columns(filter_rows(part, across), down);
 }
 
 Box whole(const ImageView& source) {

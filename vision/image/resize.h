@@ -1,5 +1,5 @@
-// Antialiased resizing, equal to Pillow's to the last bit: two passes (columns first), the filter widened by
-// the scale when shrinking, weights in 22-bit fixed point, 8-bit rounding after each pass.
+// Antialiased resizing, equal to Pillow's to the last bit: two passes, the filter widened by the scale when
+// shrinking, weights in 22-bit fixed point, 8-bit rounding after each pass.
 #pragma once
 
 #include "vision/image/image.h"

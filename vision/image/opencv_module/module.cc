@@ -1,4 +1,6 @@
 #include <cstdio>
+#include <iostream>
+#include <mutex>
 #include <opencv2/core.hpp>
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgcodecs.hpp>
@@ -10,6 +12,27 @@ namespace {
 int be_silent(int, const char*, const char*, const char*, int, void*) {
   return 0;
 }
+
+// imdecode writes what it catches to std::cerr and cannot be told not to. While one of these lives, in
+// whichever thread, std::cerr is mute; the toolkit itself writes through stdio.
+class MuteErrorStream {
+ public:
+  MuteErrorStream() {
+    const std::lock_guard lock(mutex_);
+    if (users_++ == 0) buffer_ = std::cerr.rdbuf(nullptr);
+  }
+  ~MuteErrorStream() {
+    const std::lock_guard lock(mutex_);
+    if (--users_ == 0) std::cerr.rdbuf(buffer_);
+  }
+  MuteErrorStream(const MuteErrorStream&) = delete;
+  MuteErrorStream& operator=(const MuteErrorStream&) = delete;
+
+ private:
+  static inline std::mutex mutex_;
+  static inline int users_ = 0;
+  static inline std::streambuf* buffer_ = nullptr;
+};
 
 }  // namespace
 
@@ -30,9 +53,10 @@ extern "C" __attribute__((visibility("default"))) int vretnet_opencv_decode(cons
       return true;
     }();
     (void)silent;
+    const MuteErrorStream mute;
     const cv::Mat data(1, int(count), CV_8UC1, const_cast<std::uint8_t*>(bytes));
     const cv::Mat decoded = cv::imdecode(data, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
-    if (decoded.empty() || decoded.type() != CV_8UC3) return fail("damaged or of an unknown variant");
+    if (decoded.empty() || decoded.type() != CV_8UC3) return fail("OpenCV cannot decode it");
     std::uint8_t* out = allocate(context, decoded.cols, decoded.rows);
     if (!out) return fail("not of the size that its header says");
     for (int y = 0; y < decoded.rows; ++y) {
