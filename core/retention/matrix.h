@@ -36,16 +36,10 @@ using Input = Matrix<const std::type_identity_t<T>>;
 template <class T>
 using Weights = const std::type_identity_t<T>*;  // one number a row; null: 1
 
-// The first element of a view whose elements are of type T, whatever its dtype calls them.
-template <class T>
-T* first_of(const View& view) {
-  return static_cast<T*>(view.buffer()->data) + view.offset();
-}
-
 template <class T>
 Matrix<T> matrix_of(const View& view) {
   if (!view) return {};
-  return {first_of<T>(view), view.extent(0), view.extent(1), view.stride(0), view.stride(1)};
+  return {view.data<T>(), view.extent(0), view.extent(1), view.stride(0), view.stride(1)};
 }
 
 // Head `head` of sequence `batch` of a view [batch, tokens, heads, d]; nothing for an empty view.
@@ -64,7 +58,7 @@ Matrix<T> state_of(const View& view, std::int64_t batch, std::int64_t head) {
 // Row `head` of a table [heads, n]; nothing for an empty view.
 template <class T>
 Weights<T> weights_of(const View& view, std::int64_t head) {
-  return view ? first_of<T>(view) + head * view.stride(0) : nullptr;
+  return view ? view.data<T>() + head * view.stride(0) : nullptr;
 }
 
 template <class T>
@@ -123,7 +117,7 @@ void add_masked_product(Matrix<T> y, Input<T> a, Input<T> b, Input<T> mask, Inpu
   for (std::int64_t i = 0; i < y.rows; ++i) {
     for (std::int64_t l = 0; l < b.rows; ++l) {
       const T decay = mask(i, l);
-      if (!(decay > 0)) continue;
+      if (decay == 0) continue;
       T score = 0;
       for (std::int64_t k = 0; k < a.columns; ++k) score += a(i, k) * b(l, k);
       const T factor = score * decay;

@@ -1,6 +1,5 @@
 // Retention and its gradient in plain loops, in any form: the definition that faster kernels are held
-// against. T is what the op's views hold: float, double, or a number type of the caller's with their
-// operators, laid out as the views say in units of T. Sums run in T. Nothing is allocated.
+// against. T is the dtype of the op, float or double; sums run in T. Nothing is allocated.
 //   run<T>(op) with op.workspace of workspace_bytes(op) (core/ops/workspace.h)
 #pragma once
 

@@ -1,5 +1,5 @@
-// Retention by its definition, O(N²) and with nothing in common with the library but decay_mask: every pair of
-// tokens, states as sums over tokens, gradients as derivatives of these sums. In double, on plain arrays.
+// Retention by its definition, O(N²) and with nothing in common with the library but decay_mask: every pair
+// of tokens, states as sums over tokens, gradients as derivatives of these sums. In double, on plain arrays.
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,8 @@
 
 namespace vretnet::testing {
 
-// Arrays as in ops.h without strides: [batch, tokens, heads, d] and [batch, heads, d_k, d_v]. An empty state is 0.
+// Arrays as in ops.h without strides: [batch, tokens, heads, d] and [batch, heads, d_k, d_v]. An empty state
+// is 0.
 struct RetentionArrays {
   std::vector<double> q, k, v, state_in, d_o, d_state_out;
   std::vector<double> o, state_out, d_q, d_k, d_v, d_state_in;
@@ -41,8 +42,7 @@ inline void run_oracle(const RetentionShape& shape, RetentionArrays& arrays) {
   if (arrays.d_state_out.empty()) arrays.d_state_out = zeros(shape.states());
   if (arrays.d_o.empty()) arrays.d_o = zeros(shape.values());
 
-  const std::vector<double> deltas =
-      retention::decay_complements(static_cast<int>(shape.heads), shape.speed);
+  const std::vector<double> deltas = retention::decay_complements(static_cast<int>(shape.heads), shape.speed);
   for (std::int64_t b = 0; b < shape.batch; ++b) {
     for (std::int64_t h = 0; h < shape.heads; ++h) {
       const auto row = [&](std::vector<double>& array, std::int64_t n, std::int64_t width) {

@@ -1,8 +1,9 @@
-// Memory for a view in a test, laid out as awkwardly as a model may: with gaps after the rows of every axis but the
-// innermost two, or an axis read backwards. What is not an element is NaN, so that reading it shows in the result
-// and writing it is found by `intact`.
+// Memory for a view in a test, laid out as awkwardly as a model may: with gaps after the rows of every axis
+// but the innermost two, or an axis read backwards. What is not an element is NaN, so that reading it shows
+// in the result and writing it is found by `intact`.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -52,7 +53,8 @@ class TestTensor {
   const View& view() const { return view_; }
   void set(const std::vector<double>& values) {
     std::size_t next = 0;
-    for_each_offset(view_, [&](std::int64_t offset) { memory_->values[offset] = static_cast<T>(values[next++]); });
+    for_each_offset(view_,
+                    [&](std::int64_t offset) { memory_->values[offset] = static_cast<T>(values[next++]); });
   }
   std::vector<double> values() const {
     std::vector<double> values;
