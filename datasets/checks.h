@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "datasets/dataset.h"
@@ -21,7 +22,7 @@ struct CheckOptions {
 
 struct CheckedClass {
   std::string name;
-  std::int64_t train = 0, val = 0;  // images; those of a folder without splits count as train
+  std::int64_t train = 0, val = 0, test = 0;  // images; those of a folder without splits count as train
 };
 
 struct UnreadableFile {
@@ -34,7 +35,7 @@ struct DuplicateGroup {
   std::vector<std::string> files;
   bool same_bytes = false;      // the files themselves are equal
   bool across_classes = false;  // the same picture under two labels: at least one label is wrong
-  bool leaked = false;          // in train and in val: validation does not measure what is new
+  bool leaked = false;          // in two of train, val, test: the measure is not of what is new
 };
 
 struct CheckReport {
