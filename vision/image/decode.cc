@@ -39,8 +39,8 @@ ImageInfo read_container_header(ImageFormat format, std::span<const std::byte> b
 void check_pixels(const ImageInfo& info, const std::string& name, const DecodeLimits& limits) {
   const std::int64_t pixels = std::int64_t(info.width) * info.height;
   if (pixels <= limits.max_pixels) return;
-  throw ImageError(name, fmt::format("{} x {} pixels are more than the limit of {} million", info.width,
-                                     info.height, limits.max_pixels / 1000000));
+  throw ImageError(name, fmt::format("{} x {} pixels are more than the limit of {}", info.width, info.height,
+                                     limits.max_pixels));
 }
 
 void note_conversions(const ImageInfo& info, int channels, DecodeNotes& notes) {
