@@ -16,7 +16,9 @@ struct Range {
 };
 
 // How many parts to cut work into that touches `elements` in all: one, or one a thread.
-inline int parts_for(std::int64_t elements) { return elements < kGrain ? 1 : omp_get_max_threads(); }
+inline int parts_for(std::int64_t elements) {
+  return elements < kGrain ? 1 : omp_get_max_threads();
+}
 
 // The items of a part; cuts fall on multiples of `multiple`.
 inline Range part_of(std::int64_t items, int part, int parts, std::int64_t multiple = 1) {

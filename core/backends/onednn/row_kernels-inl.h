@@ -11,6 +11,7 @@
 // After highway.h:
 #include <hwy/contrib/math/math-inl.h>
 
+#include <cmath>
 #include <cstdint>
 
 HWY_BEFORE_NAMESPACE();
@@ -24,8 +25,8 @@ using Vector = hn::Vec<Floats>;
 struct WholeVector {
   HWY_INLINE Vector load(const float* from) const { return hn::LoadU(Floats(), from); }
   HWY_INLINE void store(Vector v, float* to) const { hn::StoreU(v, Floats(), to); }
-  HWY_INLINE Vector keep(Vector v) const { return v; }                       // unused lanes become 0
-  HWY_INLINE Vector keep_or(Vector v, Vector) const { return v; }            // unused lanes become `other`'s
+  HWY_INLINE Vector keep(Vector v) const { return v; }             // unused lanes become 0
+  HWY_INLINE Vector keep_or(Vector v, Vector) const { return v; }  // unused lanes become `other`'s
 };
 struct PartOfVector {
   hn::Mask<Floats> mask;
@@ -71,9 +72,22 @@ HWY_INLINE float sum(const float* x, std::int64_t n) {
   return sum_vectors(n, [&](auto lanes, std::int64_t i) HWY_ATTR { return lanes.load(x + i); });
 }
 HWY_INLINE float dot(const float* a, const float* b, std::int64_t n) {
-  return sum_vectors(n, [&](auto lanes, std::int64_t i) HWY_ATTR {
-    return hn::Mul(lanes.load(a + i), lanes.load(b + i));
+  return sum_vectors(
+      n, [&](auto lanes, std::int64_t i) HWY_ATTR { return hn::Mul(lanes.load(a + i), lanes.load(b + i)); });
+}
+
+// Mean and 1/√(variance + ε) of a row; not centred: 0 and 1/√(mean(x²) + ε).
+struct Statistics {
+  float mean, inverse_deviation;
+};
+HWY_INLINE Statistics statistics(const float* x, std::int64_t n, float epsilon, bool centred) {
+  const float mean = centred ? sum(x, n) / static_cast<float>(n) : 0.0f;
+  const Vector centre = hn::Set(Floats(), mean);
+  const float squares = sum_vectors(n, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const Vector distance = hn::Sub(lanes.load(x + i), centre);
+    return hn::Mul(distance, distance);
   });
+  return {mean, 1.0f / std::sqrt(squares / static_cast<float>(n) + epsilon)};
 }
 
 // Φ(x), the normal distribution, and its density φ(x).
@@ -81,9 +95,9 @@ struct Normal {
   Vector cumulative, density;
 };
 
-// Φ(−a) = e^(−a²/2) · P(q) / (a + 4), q = (a − 4) / (a + 4), for a = |x|; Φ(x) = 1 − Φ(−x). P is a minimax fit of
-// degree 9 in relative error (8e-9) over 0 ≤ a ≤ 14. Rounding included, Φ is within 4e-7 of its value, relative,
-// for x ≥ −13 (2.9 units in the last place, and 1 of Exp); below, it stays at Φ(−13) = 6e-39.
+// Φ(−a) = e^(−a²/2) · P(q) / (a + 4), q = (a − 4) / (a + 4), for a = |x|; Φ(x) = 1 − Φ(−x). P is a minimax
+// fit of degree 9 in relative error (8e-9) over 0 ≤ a ≤ 14. Rounding included, Φ is within 4e-7 of its value,
+// relative, for x ≥ −13 (2.9 units in the last place, and 1 of Exp); below, it stays at Φ(−13) = 6e-39.
 HWY_INLINE Normal normal(Vector x) {
   const Floats d;
   const Vector one = hn::Set(d, 1.0f), four = hn::Set(d, 4.0f), minus_half = hn::Set(d, -0.5f);
@@ -100,7 +114,8 @@ HWY_INLINE Normal normal(Vector x) {
   p = hn::MulAdd(p, q, hn::Set(d, 0.38713689172157145f));
   p = hn::MulAdd(p, q, hn::Set(d, -0.607896595335924f));
   p = hn::MulAdd(p, q, hn::Set(d, 0.7552851354486302f));
-  // a² rounds by up to 2^-24 · a², which e^(−a²/2) would turn into 80 roundings: what was rounded away comes back.
+  // a² rounds by up to 2^-24 · a², which e^(−a²/2) would turn into 80 roundings: what was rounded away comes
+  // back.
   const Vector square = hn::Mul(a, a), lost = hn::MulSub(a, a, square);
   const Vector e = hn::Exp(d, hn::Mul(square, minus_half));
   const Vector exponential = hn::MulAdd(hn::Mul(e, lost), minus_half, e);
@@ -110,7 +125,9 @@ HWY_INLINE Normal normal(Vector x) {
 }
 
 // gelu(x) = x·Φ(x): relative error as normal's and one rounding more.
-HWY_INLINE Vector gelu(Vector x) { return hn::Mul(x, normal(x).cumulative); }
+HWY_INLINE Vector gelu(Vector x) {
+  return hn::Mul(x, normal(x).cumulative);
+}
 // gelu'(x) = Φ(x) + x·φ(x).
 HWY_INLINE Vector gelu_derivative(Vector x) {
   const Normal n = normal(x);
@@ -125,7 +142,9 @@ HWY_INLINE Vector sigmoid(Vector x) {
   return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
 }
 // swish(x) = x·sigmoid(x), which is SiLU.
-HWY_INLINE Vector swish(Vector x) { return hn::Mul(x, sigmoid(x)); }
+HWY_INLINE Vector swish(Vector x) {
+  return hn::Mul(x, sigmoid(x));
+}
 // swish'(x) = s·(1 + x·(1 − s)), s = sigmoid(x).
 HWY_INLINE Vector swish_derivative(Vector x, Vector s) {
   const Vector one = hn::Set(Floats(), 1.0f);

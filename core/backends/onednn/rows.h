@@ -1,9 +1,9 @@
 // Strided views of one shape, walked together row by row: the way all element-by-element kernels see memory.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <algorithm>
 
 #include "core/backends/onednn/parallel.h"
 #include "core/base/check.h"
@@ -23,7 +23,8 @@ class Rows {
     const View& first = views[0];
     for (int n = 0; n < N; ++n) {
       if (!views[n]) continue;
-      check(views[n].shape() == first.shape(), "views of {} and {}", views[n].shape().text(), first.shape().text());
+      check(views[n].shape() == first.shape(), "views of {} and {}", views[n].shape().text(),
+            first.shape().text());
       if (first.elements() > 0) base_[n] = views[n].template data<float>();
     }
     int axis = first.rank() - 1;
