@@ -1,0 +1,145 @@
+// Retention and the retention block, forward: chunk by chunk (MODEL.md's O_i, R_i, U_i; ops.h), everything between the
+// projections while a chunk's rows lie in cache.
+#include <cmath>
+
+#include "core/backends/onednn/mixers/mixers.h"
+#include "core/backends/onednn/mixers/retention_head.h"
+#include "core/backends/onednn/mixers/small_gemm.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/backends/onednn/mixers/retention.cc"
+#include <hwy/foreach_target.h>
+// After the targets:
+#include <hwy/highway.h>
+
+#include "core/backends/onednn/mixers/retention_chunk-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vretnet::onednn::HWY_NAMESPACE {
+namespace {
+
+struct ForwardScratch {
+  float* own_tables;
+  Output q, k;           // [chunk, d_k], turned
+  Output k_transposed;   // [d_k, chunk]
+  Output scores;         // [a row block, chunk]
+  Output o;              // [chunk, d_v]
+  Output weighted;       // [chunk, d_k or d_v]
+  Output state;          // R, [d_k, d_v]
+  Output later_states;   // U of the chunks 1 …, one below the other
+
+  ForwardScratch(Scratch& scratch, const RetentionShape& shape) {
+    const ChunkPlan& plan = shape.plan;
+    const std::size_t tokens = std::min(plan.tokens, plan.chunk), d_k = shape.key_width, d_v = shape.value_width;
+    own_tables = scratch.take(own_tables_floats(plan));
+    q = scratch.take(tokens, d_k);
+    k = scratch.take(tokens, d_k);
+    k_transposed = scratch.take(d_k, padded(tokens));
+    scores = scratch.take(std::min(tokens, kRows), padded(tokens));
+    o = scratch.take(tokens, d_v);
+    weighted = scratch.take(tokens, std::max(d_k, d_v));
+    state = scratch.take(d_k, d_v);
+    if (plan.bidirectional && plan.chunks > 1) later_states = scratch.take((plan.chunks - 1) * d_k, d_v);
+  }
+  Output later_state(const RetentionShape& shape, std::size_t chunk) const {
+    return later_states.from_row((chunk - 1) * shape.key_width);
+  }
+};
+
+// U of all chunks but the first, from the last chunk up.
+void make_later_states(const RetentionHead& head, const ForwardScratch& s) {
+  const ChunkPlan& plan = head.shape.plan;
+  const std::size_t d_k = head.shape.key_width, d_v = head.shape.value_width;
+  for (std::size_t i = plan.chunks - 1; i > 0; --i) {
+    const std::size_t first = plan.first(i), count = plan.count(i);
+    const ChunkWeights weights = weights_of(head, i);
+    State state{s.later_state(head.shape, i)};
+    if (i + 1 < plan.chunks) {
+      copy_rows(d_k, d_v, s.later_state(head.shape, i + 1), state.values);
+      state.empty = false;
+    }
+    rotate_rows(head, Turn::forth, first, count, head.shape.key_scale, head.k.from_row(first), s.k);
+    add_to_state(count, d_k, d_v, s.k, weights.zeta_up, head.v.from_row(first), weights.carry, s.weighted, state);
+  }
+}
+
+void run_retention(RetentionHead head, float* memory) {
+  const ChunkPlan& plan = head.shape.plan;
+  const std::size_t d_k = head.shape.key_width, d_v = head.shape.value_width;
+  Scratch scratch(memory);
+  const ForwardScratch s(scratch, head.shape);
+  make_own_tables(head, s.own_tables);
+  if (plan.bidirectional && plan.chunks > 1) make_later_states(head, s);
+  State state{s.state};
+  if (head.state_in) {
+    copy_rows(d_k, d_v, head.state_in, s.state);
+    state.empty = false;
+  }
+  for (std::size_t i = 0; i < plan.chunks; ++i) {
+    const std::size_t first = plan.first(i), count = plan.count(i);
+    const Input v = head.v.from_row(first);
+    const ChunkWeights weights = weights_of(head, i);
+    rotate_rows(head, Turn::forth, first, count, 1, head.q.from_row(first), s.q);
+    rotate_rows(head, Turn::forth, first, count, head.shape.key_scale, head.k.from_row(first), s.k);
+    transpose(count, d_k, 1, s.k, s.k_transposed);
+    const RowBlocks blocks{plan, count};
+    for (std::size_t b = 0; b < blocks.size(); ++b) {
+      const RowBlock block = blocks[b];
+      masked_scores(head, block, d_k, s.q, s.k_transposed, s.scores);
+      multiply(Left::plain, block.count, d_v, block.columns, s.scores, v, s.o.from_row(block.first));
+    }
+    if (!state.empty) add_from_state(count, d_k, d_v, s.q, weights.xi, state.values, s.weighted, s.o);
+    if (plan.bidirectional && i + 1 < plan.chunks) {
+      add_from_state(count, d_k, d_v, s.q, weights.xi_up, s.later_state(head.shape, i + 1), s.weighted, s.o);
+    }
+    if (i + 1 < plan.chunks || head.state_out) {
+      add_to_state(count, d_k, d_v, s.k, weights.zeta, v, weights.carry, s.weighted, state);
+    }
+    for (std::size_t r = 0; r < count; ++r) {
+      const float row_scale = head.tables.row_scale ? head.tables.row_scale[first + r] : 1;
+      finish_row(head.shape, row_scale, s.o.row(r), head.g ? head.g.row(first + r) : nullptr, head.y.row(first + r));
+    }
+  }
+  put_state(head.shape, state, head.state_out);
+}
+
+std::size_t retention_floats(const RetentionShape& shape) {
+  Scratch scratch;
+  ForwardScratch(scratch, shape);
+  return scratch.floats();
+}
+
+}  // namespace
+}  // namespace vretnet::onednn::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace vretnet::onednn {
+HWY_EXPORT(run_retention);
+HWY_EXPORT(retention_floats);
+
+namespace {
+
+template <class Op>
+void run_all_heads(const Op& op) {
+  const RetentionShape shape = shape_of(op);
+  const std::int64_t heads = op.q.extent(2);
+  const std::size_t floats = HWY_DYNAMIC_DISPATCH(retention_floats)(shape);
+  for_tasks(op.q.extent(0) * heads, op.workspace, floats, [&](std::int64_t task, float* memory) {
+    HWY_DYNAMIC_DISPATCH(run_retention)(head_of_op(op, shape, task / heads, task % heads), memory);
+  });
+}
+
+}  // namespace
+
+std::size_t workspace_bytes(const ops::Retention& op) {
+  return bytes_for_threads(HWY_DYNAMIC_DISPATCH(retention_floats)(shape_of(op)));
+}
+std::size_t workspace_bytes(const ops::RetentionBlock& op) {
+  return bytes_for_threads(HWY_DYNAMIC_DISPATCH(retention_floats)(shape_of(op)));
+}
+void run(const ops::Retention& op) { run_all_heads(op); }
+void run(const ops::RetentionBlock& op) { run_all_heads(op); }
+
+}  // namespace vretnet::onednn
+#endif

@@ -1,0 +1,129 @@
+// What the mixers add to the shared row kernels: vectors as compile-time tiles, safe ends of rows, a transposition
+// and a fast power of two.
+#if defined(VRETNET_MIXERS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef VRETNET_MIXERS_SIMD_INL_H_
+#undef VRETNET_MIXERS_SIMD_INL_H_
+#else
+#define VRETNET_MIXERS_SIMD_INL_H_
+#endif
+
+#include "core/backends/onednn/mixers/matrix.h"
+#include "core/backends/onednn/row_kernels-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vretnet::onednn::HWY_NAMESPACE {
+
+constexpr std::size_t kLanes = hn::MaxLanes(Floats());
+static_assert(kPadding % kLanes == 0);
+
+// The first `count` elements at p, zeros after them, 1 ≤ count ≤ kLanes. Never touches what lies beyond, which only
+// the masked instructions of these two targets promise.
+HWY_INLINE Vector load_first(const float* p, std::size_t count) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  return hn::MaskedLoad(hn::FirstN(Floats(), count), Floats(), p);
+#else
+  HWY_ALIGN float buffer[kLanes] = {};
+  for (std::size_t i = 0; i < count; ++i) buffer[i] = p[i];
+  return hn::Load(Floats(), buffer);
+#endif
+}
+
+HWY_INLINE void store_first(Vector values, float* p, std::size_t count) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  hn::BlendedStore(values, hn::FirstN(Floats(), count), Floats(), p);
+#else
+  HWY_ALIGN float buffer[kLanes];
+  hn::Store(values, Floats(), buffer);
+  for (std::size_t i = 0; i < count; ++i) p[i] = buffer[i];
+#endif
+}
+
+// visit(i, elements of the vector at i): all elements of a row, the last vector perhaps a part.
+template <class Visit>
+HWY_INLINE void for_each_vector(std::size_t count, const Visit& visit) {
+  std::size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) visit(i, kLanes);
+  if (i < count) visit(i, count - i);
+}
+
+HWY_INLINE Vector load_some(const float* p, std::size_t count) {
+  return count == kLanes ? hn::LoadU(Floats(), p) : load_first(p, count);
+}
+HWY_INLINE void store_some(Vector values, float* p, std::size_t count) {
+  if (count == kLanes) {
+    hn::StoreU(values, Floats(), p);
+  } else {
+    store_first(values, p, count);
+  }
+}
+
+// y = factor · x, rows of `columns`; y may be x.
+HWY_INLINE void scale_row(std::size_t columns, float factor, const float* x, float* y) {
+  const Vector by = hn::Set(Floats(), factor);
+  for_each_vector(columns, [&](std::size_t i, std::size_t count)
+                               HWY_ATTR { store_some(hn::Mul(load_some(x + i, count), by), y + i, count); });
+}
+
+// y = factors ⊙ x, row by row, factor 1 where `factors` is null; y may be x.
+HWY_INLINE void scale_rows(std::size_t rows, std::size_t columns, const float* factors, Input x, Output y) {
+  for (std::size_t r = 0; r < rows; ++r) scale_row(columns, factors ? factors[r] : 1, x.row(r), y.row(r));
+}
+
+// y = (factor · x)ᵀ: x [rows, columns], y [columns, rows padded to kPadding], zeros in the padding.
+HWY_INLINE void transpose(std::size_t rows, std::size_t columns, float factor, Input x, Output y) {
+  std::size_t r = 0;
+#if HWY_TARGET != HWY_SCALAR
+  // 4 × 4 at a time, within 128 bits: no shuffle crosses lanes.
+  const hn::Full128<float> d;
+  const hn::Full128<double> pairs;
+  const auto by = hn::Set(d, factor);
+  for (; r + 4 <= rows; r += 4) {
+    std::size_t c = 0;
+    for (; c + 4 <= columns; c += 4) {
+      const auto a = hn::Mul(by, hn::LoadU(d, x.row(r) + c)), b = hn::Mul(by, hn::LoadU(d, x.row(r + 1) + c));
+      const auto e = hn::Mul(by, hn::LoadU(d, x.row(r + 2) + c)), f = hn::Mul(by, hn::LoadU(d, x.row(r + 3) + c));
+      const auto low_ab = hn::BitCast(pairs, hn::InterleaveLower(d, a, b));
+      const auto high_ab = hn::BitCast(pairs, hn::InterleaveUpper(d, a, b));
+      const auto low_ef = hn::BitCast(pairs, hn::InterleaveLower(d, e, f));
+      const auto high_ef = hn::BitCast(pairs, hn::InterleaveUpper(d, e, f));
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low_ab, low_ef)), d, y.row(c) + r);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low_ab, low_ef)), d, y.row(c + 1) + r);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high_ab, high_ef)), d, y.row(c + 2) + r);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high_ab, high_ef)), d, y.row(c + 3) + r);
+    }
+    for (; c < columns; ++c) {
+      for (std::size_t i = r; i < r + 4; ++i) y.row(c)[i] = factor * x.row(i)[c];
+    }
+  }
+#endif
+  for (; r < rows; ++r) {
+    for (std::size_t c = 0; c < columns; ++c) y.row(c)[r] = factor * x.row(r)[c];
+  }
+  for (; r < padded(rows); ++r) {
+    for (std::size_t c = 0; c < columns; ++c) y.row(c)[r] = 0;
+  }
+}
+
+// 2^x for x ≤ 127, 2^−126 below −126: a minimax polynomial of degree 6 on [−½, ½] (relative error 2e-9 before
+// rounding), its exponent added as an integer. A NaN stays one: Max returns its second argument then.
+HWY_INLINE Vector power_of_two(Vector x) {
+  const Floats d;
+  const hn::RebindToSigned<Floats> integers;
+  const Vector magic = hn::Set(d, 12582912.0f);  // 1.5 · 2^23: adding it rounds to an integer, kept in the low bits
+  x = hn::Max(hn::Set(d, -126.0f), x);
+  const Vector rounded = hn::Add(x, magic);
+  const Vector rest = hn::Sub(x, hn::Sub(rounded, magic));
+  Vector p = hn::Set(d, 0x1.41d32ep-13f);
+  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.5f456ap-10f));
+  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.3b2dbcp-7f));
+  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.c6aed4p-5f));
+  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.ebfbdap-3f));
+  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.62e430p-1f));
+  p = hn::MulAdd(p, rest, hn::Set(d, 1.0f));
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(integers, rounded));
+  return hn::BitCast(d, hn::Add(hn::BitCast(integers, p), exponent));
+}
+
+}  // namespace vretnet::onednn::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif  // toggle
