@@ -7,9 +7,11 @@
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 
 #include "core/base/did_you_mean.h"
 #include "core/base/error.h"
+#include "tools/run_folder.h"
 
 namespace vretnet::tools {
 namespace {
@@ -68,19 +70,36 @@ std::vector<std::string> arguments_of_environment(const CLI::App& command) {
   return arguments;
 }
 
-// The file that the user's own arguments name, or else the environment; empty where neither does.
-std::string config_path(const std::vector<std::string>& arguments) {
-  std::string path;
-  if (const char* value = std::getenv("VRETNET_CONFIG")) path = value;
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& argument = arguments[i];
-    if (argument == "--") break;
-    if ((argument == "-c" || argument == "--config") && i + 1 < arguments.size()) path = arguments[i + 1];
-    if (argument.starts_with("--config=")) path = argument.substr(9);
-    if (argument.starts_with("-c") && argument.size() > 2 && argument[1] == 'c')
-      path = argument.substr(argument[2] == '=' ? 3 : 2);
+// The value that the last of these names has among the arguments ("-c FILE", "-cFILE", "--config=FILE",
+// "--config FILE"), or nothing where none stands there. A name without a value has the value "".
+std::optional<std::string> value_of(const std::vector<std::string>& arguments,
+                                    const std::vector<std::string>& names) {
+  std::optional<std::string> value;
+  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
+    for (const std::string& name : names) {
+      const std::string& argument = arguments[i];
+      if (argument == name) {
+        const bool follows = i + 1 < arguments.size() && !arguments[i + 1].starts_with("-");
+        value = follows ? arguments[i + 1] : "";
+      } else if (argument.starts_with(name + "=")) {
+        value = argument.substr(name.size() + 1);
+      } else if (!name.starts_with("--") && argument.starts_with(name)) {
+        value = argument.substr(name.size());
+      }
+    }
   }
-  return path;
+  return value;
+}
+
+// The config file: of the run that is resumed, or the one that the user's arguments name, or else the
+// environment; empty where there is none.
+std::string config_path(const std::vector<std::string>& arguments) {
+  if (const auto run = value_of(arguments, {"--resume"})) {
+    return RunFolder::existing(run->empty() ? "auto" : *run).file("config.toml").string();
+  }
+  if (const auto path = value_of(arguments, {"-c", "--config"})) return *path;
+  const char* path = std::getenv("VRETNET_CONFIG");
+  return path ? path : "";
 }
 
 std::string toml_string(const std::string& text) {

@@ -1,0 +1,15 @@
+// Where a run took place: version, processor, libraries. A resume on another one may differ in the last bits.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace vretnet::tools {
+
+// The content of env.json: {"version", "compiler", "processor", "threads", "backend"}.
+std::string environment_json(const std::string& backend_description, int threads);
+
+// One line for every entry that differs between two such texts: "processor: was …, is …".
+std::vector<std::string> environment_differences(const std::string& before, const std::string& now);
+
+}  // namespace vretnet::tools

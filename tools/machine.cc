@@ -1,0 +1,54 @@
+#include <fmt/format.h>
+#include <omp.h>
+
+#include "core/backends/available.h"
+#include "core/base/error.h"
+#include "tools/command.h"
+#include "tools/terminal.h"
+
+namespace vretnet::tools {
+
+void add_machine_flags(CLI::App& app, MachineFlags& flags) {
+  app.add_option("-t,--threads", flags.threads, "compute threads (0: one a processor)")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--device", flags.device, "auto or cpu")->check(CLI::IsMember({"auto", "cpu"}));
+  app.add_option("--precision", flags.precision, "auto or f32")->check(CLI::IsMember({"auto", "f32"}));
+  app.add_option("--backend", flags.backend, "onednn, or reference (slow, plain loops)")
+      ->check(CLI::IsMember(available_backends()));
+  app.add_option("--form", flags.form, "how retention runs: auto, parallel, chunkwise, recurrent")
+      ->check(CLI::IsMember({"auto", "parallel", "chunkwise", "recurrent"}));
+  app.add_option("--chunk-rows", flags.chunk_rows, "patch rows of a chunk, chunkwise")
+      ->check(CLI::Range(1, 4096));
+}
+
+int thread_count(const MachineFlags& flags) {
+  return flags.threads > 0 ? flags.threads : omp_get_num_procs();
+}
+
+std::unique_ptr<Backend> make_machine(const MachineFlags& flags) {
+  return make_backend(flags.backend, thread_count(flags));
+}
+
+layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode) {
+  layers::Pass::Options options;
+  options.mode = mode;
+  options.chunk_rows = flags.chunk_rows;
+  if (flags.form == "parallel") options.form = layers::FormChoice::parallel;
+  if (flags.form == "chunkwise") options.form = layers::FormChoice::chunkwise;
+  if (flags.form == "recurrent") options.form = layers::FormChoice::recurrent;
+  return options;
+}
+
+void add_output_flags(CLI::App& app) {
+  TerminalOptions& options = terminal_options();
+  app.add_flag_callback(
+      "-v,--verbose", [&options] { options.verbosity = 1; }, "say more");
+  app.add_flag_callback(
+      "-q,--quiet", [&options] { options.verbosity = -1; }, "say nothing but errors");
+  app.add_option("--color", options.color, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_option("--progress", options.progress, "auto, bar, plain or off")
+      ->check(CLI::IsMember({"auto", "bar", "plain", "off"}));
+}
+
+}  // namespace vretnet::tools

@@ -1,0 +1,213 @@
+#include "tools/recipe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "core/base/error.h"
+
+namespace vretnet::tools {
+namespace {
+
+// Keys of the model config that are flags, with their help. Others follow from these or from the data.
+struct ModelFlag {
+  const char* flag;
+  const char* key;
+  const char* help;
+};
+constexpr std::array kModelFlags = {
+    ModelFlag{"--img-size,--imgsz", "image_size", "pixels: 224, or HEIGHT,WIDTH"},
+    ModelFlag{"--in-chans", "in_chans", "1 grey, 3 colour"},
+    ModelFlag{"--patch-size", "patch_size", "pixels of a patch's side"},
+    ModelFlag{"--width", "width", "numbers of a token"},
+    ModelFlag{"--depth", "depth", "blocks"},
+    ModelFlag{"--heads", "heads", "heads of a block"},
+    ModelFlag{"--value-factor", "value_factor", "width of the values over width"},
+    ModelFlag{"--ffn-factor", "ffn_factor", "hidden width of the feed-forward over width"},
+    ModelFlag{"--stem", "stem", "patch or conv"},
+    ModelFlag{"--scan", "scan", "causal, alternate or bidirectional"},
+    ModelFlag{"--decay", "decay", "raster or row"},
+    ModelFlag{"--decay-speed", "decay_speed", "slow or fast"},
+    ModelFlag{"--position", "position", "rotation of queries and keys: none, raster or axial"},
+    ModelFlag{"--pool", "pool", "mean or last"},
+    ModelFlag{"--learned-position", "learned_position", "true: a learned vector a patch"},
+    ModelFlag{"--cpe", "cpe", "true: a depthwise convolution before each block"},
+    ModelFlag{"--lepe", "lepe", "true: a depthwise convolution of the values"},
+    ModelFlag{"--gate", "gate", "false: no gate on retention's output"},
+    ModelFlag{"--head-norm", "head_norm", "layer or rms"},
+};
+
+constexpr int kSmallImage =
+    64;  // up to here pad-and-crop is the usual augmentation, above random-resized crop
+
+}  // namespace
+
+void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides) {
+  for (const ModelFlag& flag : kModelFlags) {
+    CLI::Option* option =
+        app.add_option(flag.flag, overrides[flag.key], flag.help)->group("Model (overrides its name)");
+    const std::vector<std::string> choices = vision::config_choices(flag.key);
+    if (!choices.empty()) option->check(CLI::IsMember(choices));
+  }
+}
+
+void apply_overrides(vision::ModelConfig& config, const std::map<std::string, std::string>& overrides) {
+  for (const ModelFlag& flag : kModelFlags) {
+    const auto text = overrides.find(flag.key);
+    if (text == overrides.end() || text->second.empty()) continue;
+    const std::string name = flag.flag;
+    vision::set_config_value(config, flag.key, text->second, name.substr(0, name.find(',')));
+  }
+}
+
+void add_recipe_flags(CLI::App& app, Recipe& recipe) {
+  app.add_option("-d,--data-dir,--data-path,--data", recipe.data_dir,
+                 "ImageFolder (train/, val/ or classes), IDX folder, or fashion-mnist");
+  app.add_option("-m,--model,--checkpoint", recipe.model,
+                 "a name (vretnet models) or a model file to fine-tune");
+  app.add_option("--val-split", recipe.val_split, "share kept for validation where there is no val/")
+      ->check(CLI::Range(0.0, 0.9));
+  app.add_option("--limit-train", recipe.limit_train, "train on so many images only")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--limit-val", recipe.limit_val, "validate on so many images only")
+      ->check(CLI::NonNegativeNumber);
+  add_model_override_flags(app, recipe.model_overrides);
+
+  const char* group = "Recipe";
+  const auto whole = CLI::Range(std::int64_t{1}, std::int64_t{1} << 40);
+  const auto rate = CLI::Range(0.0, 1e6);
+  app.add_option("--epochs", recipe.epochs, "times through the images")->check(whole)->group(group);
+  app.add_option("-b,--batch-size", recipe.batch_size, "images of a batch")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group(group);
+  app.add_option("--accumulate,--grad-accum-steps", recipe.accumulation, "batches of one optimizer step")
+      ->check(whole)
+      ->group(group);
+  app.add_option("--lr", recipe.learning_rate, "peak learning rate")->check(rate)->group(group);
+  app.add_option("--min-lr", recipe.minimum_learning_rate, "learning rate of the last step")
+      ->check(rate)
+      ->group(group);
+  app.add_option("--warmup-epochs", recipe.warmup_epochs, "epochs of rising learning rate")
+      ->check(rate)
+      ->group(group);
+  app.add_option("--sched", recipe.schedule, "cosine or constant")
+      ->check(CLI::IsMember({"cosine", "constant"}))
+      ->group(group);
+  app.add_option("--opt", recipe.optimizer, "adamw")->check(CLI::IsMember({"adamw"}))->group(group);
+  app.add_option("--weight-decay,--wd", recipe.weight_decay, "not for norms and biases")
+      ->check(rate)
+      ->group(group);
+  app.add_option("--beta1", recipe.beta1, "AdamW")->check(CLI::Range(0.0, 0.99999))->group(group);
+  app.add_option("--beta2", recipe.beta2, "AdamW")->check(CLI::Range(0.0, 0.9999999))->group(group);
+  app.add_option("--smoothing", recipe.smoothing, "label smoothing")
+      ->check(CLI::Range(0.0, 0.99))
+      ->group(group);
+  app.add_option("--clip-grad", recipe.clip_norm, "largest length of the gradient (0: any)")
+      ->check(rate)
+      ->group(group);
+  app.add_option("--ema", recipe.ema, "decay of the moving average of weights (0: none)")
+      ->check(CLI::Range(0.0, 0.999999))
+      ->group(group);
+  app.add_option("--seed", recipe.seed, "of first weights, order and augmentation")->group(group);
+
+  group = "Augmentation";
+  app.add_option("--crop", recipe.crop, "auto, resized, pad or none")
+      ->check(CLI::IsMember({"auto", "resized", "pad", "none"}))
+      ->group(group);
+  app.add_option("--scale", recipe.scale, "area of a resized crop: LOW,HIGH")
+      ->expected(2)
+      ->delimiter(',')
+      ->group(group);
+  app.add_option("--ratio", recipe.ratio, "width / height of a resized crop: LOW,HIGH")
+      ->expected(2)
+      ->delimiter(',')
+      ->group(group);
+  app.add_option("--pad", recipe.pad, "pixels around the image for --crop pad")
+      ->check(CLI::Range(0, 4096))
+      ->group(group);
+  app.add_option("--hflip", recipe.flip, "chance of exchanging left and right")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(group);
+  app.add_option("--color-jitter", recipe.color_jitter, "brightness,contrast,saturation,hue")
+      ->expected(4)
+      ->delimiter(',')
+      ->group(group);
+  app.add_option("--mean", recipe.mean, "per channel, of values 0 … 1")->delimiter(',')->group(group);
+  app.add_option("--std", recipe.deviation, "per channel, of values 0 … 1")->delimiter(',')->group(group);
+  app.add_option("--interpolation", recipe.interpolation, "bilinear or bicubic")
+      ->check(CLI::IsMember({"bilinear", "bicubic"}))
+      ->group(group);
+  app.add_option("--crop-pct", recipe.crop_fraction, "centre kept in evaluation (0: the model's)")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(group);
+}
+
+training::TrainingOptions training_options(const Recipe& recipe) {
+  training::TrainingOptions options;
+  options.epochs = recipe.epochs;
+  options.accumulation = recipe.accumulation;
+  options.learning_rate = recipe.learning_rate;
+  options.minimum_learning_rate = std::min(recipe.minimum_learning_rate, recipe.learning_rate);
+  options.warmup_start = std::min(options.warmup_start, recipe.learning_rate);
+  options.warmup_epochs = recipe.warmup_epochs;
+  options.constant_rate = recipe.schedule == "constant";
+  options.smoothing = recipe.smoothing;
+  options.optimizer.beta1 = recipe.beta1;
+  options.optimizer.beta2 = recipe.beta2;
+  options.optimizer.weight_decay = recipe.weight_decay;
+  options.optimizer.clip_norm = recipe.clip_norm;
+  options.optimizer.ema_decay = recipe.ema;
+  return options;
+}
+
+vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::ModelConfig& config) {
+  vision::Preprocessing preprocessing = vision::default_preprocessing(config);
+  const auto set = [&](const char* flag, const std::vector<float>& given, std::vector<float>& target) {
+    if (given.empty()) return;
+    if (given.size() != 1 && static_cast<std::int64_t>(given.size()) != config.in_chans) {
+      throw UsageError(fmt::format("{}: {} numbers for {} channels", flag, given.size(), config.in_chans));
+    }
+    target = given;
+    target.resize(static_cast<std::size_t>(config.in_chans), given[0]);
+  };
+  set("--mean", recipe.mean, preprocessing.mean);
+  set("--std", recipe.deviation, preprocessing.deviation);
+  if (*std::min_element(preprocessing.deviation.begin(), preprocessing.deviation.end()) <= 0) {
+    throw UsageError("--std: expected numbers above 0");
+  }
+  if (recipe.interpolation == "bilinear") preprocessing.interpolation = vision::Interpolation::Bilinear;
+  if (recipe.crop_fraction > 0) preprocessing.crop_fraction = recipe.crop_fraction;
+  return preprocessing;
+}
+
+vision::Augmentation augmentation_of(const Recipe& recipe, const vision::Preprocessing& preprocessing) {
+  const auto ordered = [](const char* flag, const std::vector<double>& range, double most) {
+    if (!(range[0] > 0 && range[0] <= range[1] && range[1] <= most)) {
+      throw UsageError(
+          fmt::format("{}: {},{}, expected 0 < LOW ≤ HIGH ≤ {}", flag, range[0], range[1], most));
+    }
+  };
+  ordered("--scale", recipe.scale, 1);
+  ordered("--ratio", recipe.ratio, 100);
+  vision::Augmentation augmentation;
+  const bool small = std::max(preprocessing.height, preprocessing.width) <= kSmallImage;
+  augmentation.random_resized_crop = recipe.crop == "resized" || (recipe.crop == "auto" && !small);
+  augmentation.pad_pixels = recipe.crop == "pad" || (recipe.crop == "auto" && small) ? recipe.pad : 0;
+  augmentation.scale_low = recipe.scale[0];
+  augmentation.scale_high = recipe.scale[1];
+  augmentation.ratio_low = recipe.ratio[0];
+  augmentation.ratio_high = recipe.ratio[1];
+  augmentation.flip_probability = recipe.flip;
+  const std::vector<double>& jitter = recipe.color_jitter;
+  if (*std::min_element(jitter.begin(), jitter.end()) < 0 || jitter[3] > 0.5) {
+    throw UsageError("--color-jitter: expected four numbers of at least 0, the hue at most 0.5");
+  }
+  augmentation.brightness = jitter[0];
+  augmentation.contrast = jitter[1];
+  augmentation.saturation = jitter[2];
+  augmentation.hue = jitter[3];
+  return augmentation;
+}
+
+}  // namespace vretnet::tools

@@ -1,0 +1,51 @@
+// The flags of a training recipe: what to train on, which model, how. Everything here goes into the run's
+// config.toml.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/training/trainer.h"
+#include "vision/image/augment.h"
+#include "vision/model_file.h"
+
+namespace vretnet::tools {
+
+struct Recipe {
+  std::string data_dir, model = "vretnet_nano_patch4_32";
+  double val_split = 0.1;
+  std::int64_t limit_train = 0, limit_val = 0;
+  std::map<std::string, std::string> model_overrides;  // key of the model config → text
+
+  std::int64_t epochs = 100, batch_size = 128, accumulation = 1;
+  double learning_rate = 1e-3, minimum_learning_rate = 1e-5, warmup_epochs = 5;
+  std::string optimizer = "adamw", schedule = "cosine";
+  double weight_decay = 0.05, smoothing = 0.1, clip_norm = 1.0, ema = 0;
+  double beta1 = 0.9, beta2 = 0.999;
+  std::uint64_t seed = 42;
+
+  std::string crop = "auto";  // resized, pad, none
+  std::vector<double> scale{0.08, 1.0}, ratio{3.0 / 4, 4.0 / 3};
+  int pad = 4;
+  double flip = 0.5;
+  std::vector<double> color_jitter{0, 0, 0, 0};
+  std::vector<float> mean, deviation;
+  std::string interpolation = "bicubic";
+  double crop_fraction = 0;  // 0: the model's default
+};
+
+void add_recipe_flags(CLI::App& app, Recipe& recipe);
+// A flag for every key of a model config (--img-size, --depth, --scan …), kept as text until the model is
+// known.
+void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides);
+// Sets the overridden keys. Throws UsageError naming the flag.
+void apply_overrides(vision::ModelConfig& config, const std::map<std::string, std::string>& overrides);
+
+training::TrainingOptions training_options(const Recipe& recipe);
+vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::ModelConfig& config);
+vision::Augmentation augmentation_of(const Recipe& recipe, const vision::Preprocessing& preprocessing);
+
+}  // namespace vretnet::tools

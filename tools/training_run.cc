@@ -1,0 +1,333 @@
+#include "tools/training_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/model/weights.h"
+#include "core/training/evaluate.h"
+#include "tools/environment.h"
+#include "tools/evaluation_files.h"
+#include "tools/interrupt.h"
+#include "tools/terminal.h"
+#include "vision/registry.h"
+
+namespace vretnet::tools {
+namespace {
+
+using nlohmann::json;
+
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// The first line in which two recipes differ, for the message.
+std::string first_difference(const std::string& before, const std::string& now) {
+  std::istringstream old_lines(before), new_lines(now);
+  for (std::string old_line, new_line;;) {
+    const bool old_more = static_cast<bool>(std::getline(old_lines, old_line));
+    const bool new_more = static_cast<bool>(std::getline(new_lines, new_line));
+    if (!old_more && !new_more) return "";
+    if (old_line != new_line)
+      return fmt::format("was '{}', is '{}'", old_more ? old_line : "", new_more ? new_line : "");
+  }
+}
+
+// The weights of a model file for a model that may have other classes: a head that does not fit starts anew.
+std::vector<float> adapt(const vision::Classifier& file, const vision::VisionModel& model, std::uint64_t seed,
+                         const std::string& name) {
+  const std::vector<double> fresh = model::initial_values(model.parameters(), seed);
+  std::vector<float> values(fresh.begin(), fresh.end());
+  bool new_head = false;
+  for (const layers::NamedTensor& tensor : model.parameters().tensors()) {
+    const layers::NamedTensor* source = file.model->parameters().find(tensor.name);
+    if (source && source->shape == tensor.shape) {
+      std::copy_n(file.values.begin() + source->offset, tensor.shape.elements(),
+                  values.begin() + tensor.offset);
+    } else if (tensor.name.starts_with("head.")) {
+      new_head = true;
+    } else {
+      throw UsageError(fmt::format("--model: '{}' has '{}' of {}, the changed model needs {}", name,
+                                   tensor.name, source ? source->shape.text() : "no shape",
+                                   tensor.shape.text()));
+    }
+  }
+  if (new_head) {
+    say(fmt::format("model   the head starts anew: '{}' knows {} classes, the data have {}", name,
+                    file.description.class_names.size(), model.classes()));
+  }
+  return values;
+}
+
+std::string percent(double share) {
+  return fmt::format("{:.1f}%", 100 * share);
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(const TrainFlags& flags, std::string recipe_text)
+    : flags_(flags), recipe_text_(std::move(recipe_text)) {}
+
+int TrainingRun::run() {
+  const Recipe& recipe = flags_.recipe;
+  datasets::DataOptions data_options;
+  data_options.val_split = recipe.val_split;
+  data_options.seed = recipe.seed;
+  data_options.limit_train = recipe.limit_train;
+  data_options.limit_val = recipe.limit_val;
+  data_ = datasets::open_data(recipe.data_dir, data_options);
+  say("data    " + data_.description);
+  open_model();
+
+  catch_interrupts();
+  if (!flags_.resume.empty()) {
+    resume_folder();
+  } else if (!flags_.dry_run) {
+    start_folder();
+  }
+  if (flags_.dry_run) {
+    say(fmt::format("dry run: {} steps an epoch, {} in all; nothing was trained or written",
+                    trainer_->steps_per_epoch(), trainer_->total_steps()));
+    return 0;
+  }
+  say(fmt::format("run     {}   seed {}   resume with: vretnet train --resume {}", folder_->path().string(),
+                  recipe.seed, folder_->path().string()));
+  while (!trainer_->finished()) {
+    train_epoch();
+    if (interrupt_requested() || !validate()) return stopped();
+  }
+  summarise();
+  return 0;
+}
+
+void TrainingRun::open_model() {
+  const Recipe& recipe = flags_.recipe;
+  if (vision::names_model_file(recipe.model)) {
+    const vision::Classifier file = vision::load_classifier(recipe.model);
+    description_ = file.description;
+    apply_overrides(description_.config, recipe.model_overrides);
+    description_.config.classes = static_cast<std::int64_t>(data_.class_names.size());
+    vision::validate(description_.config, "--model");
+    model_ = vision::make_model(description_.config);
+    pretrained_ = adapt(file, *model_, recipe.seed, recipe.model);
+  } else {
+    description_.config = vision::find_model_config(recipe.model);
+    apply_overrides(description_.config, recipe.model_overrides);
+    description_.config.classes = static_cast<std::int64_t>(data_.class_names.size());
+    vision::validate(description_.config, "--model");
+    model_ = vision::make_model(description_.config);
+  }
+  description_.class_names = data_.class_names;
+  description_.preprocessing = preprocessing_of(recipe, description_.config);
+  backend_ = make_machine(flags_.machine);
+
+  datasets::LoaderOptions options;
+  options.batch_size = recipe.batch_size;
+  options.workers = flags_.workers;
+  options.seed = recipe.seed;
+  options.shuffle = true;
+  options.drop_last = true;
+  options.preprocessing = description_.preprocessing;
+  options.augmentation = augmentation_of(recipe, description_.preprocessing);
+  options.cache = datasets::parse_cache_mode(flags_.cache);
+  train_loader_ = std::make_unique<datasets::Loader>(data_.train, options);
+  if (data_.val) {
+    options.shuffle = options.drop_last = false;
+    options.augmentation.reset();
+    val_loader_ = std::make_unique<datasets::Loader>(data_.val, options);
+  }
+  training::TrainingOptions training = training_options(recipe);
+  training.pass = pass_options(flags_.machine, layers::Mode::training);
+  trainer_ = std::make_unique<training::Trainer>(*model_, *backend_, *train_loader_, training);
+  say(fmt::format("model   {}  {:.2f} M parameters   {}  f32", description_.config.name,
+                  static_cast<double>(model_->parameters().count()) / 1e6, backend_->description()));
+}
+
+void TrainingRun::start_folder() {
+  folder_ = RunFolder::create(flags_.output);
+  write_file_atomically(folder_->file("config.toml"), recipe_text_);
+  write_file_atomically(folder_->file("classes.json"),
+                        json(data_.class_names).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_file_atomically(folder_->file("env.json"),
+                        environment_json(backend_->description(), thread_count(flags_.machine)));
+  folder_->append("metrics.csv", "epoch,step,learning_rate,train_loss,train_top1,val_loss,val_top1,val_top5");
+  if (pretrained_) {
+    model::upload_values(*backend_, trainer_->weights(), *pretrained_);
+  } else {
+    model::upload_values(*backend_, trainer_->weights(),
+                         model::initial_values(model_->parameters(), flags_.recipe.seed));
+  }
+  trainer_->start_average();
+  trainer_->start_at({});
+  commit();
+}
+
+void TrainingRun::resume_folder() {
+  folder_ = RunFolder::existing(flags_.resume);
+  if (const std::string before = read_text(folder_->file("config.toml")); before != recipe_text_) {
+    throw UsageError(fmt::format("--resume: the recipe differs from {}: {}",
+                                 folder_->file("config.toml").string(),
+                                 first_difference(before, recipe_text_)));
+  }
+  const std::string now = environment_json(backend_->description(), thread_count(flags_.machine));
+  for (const std::string& difference : environment_differences(read_text(folder_->file("env.json")), now)) {
+    say("warning: results may differ in the last bits from a run that was never stopped: " + difference);
+  }
+  const model::Metadata metadata = training::load_state(folder_->state(), *backend_, *trainer_);
+  const std::string where = folder_->state().string();
+  if (!(vision::parse_metadata(metadata, where).config == description_.config)) {
+    throw UsageError(fmt::format("{}: holds another model than the recipe builds from these data", where));
+  }
+  try {
+    const json best = json::parse(metadata.at("best"));
+    best_ = {best.at("epoch"), best.at("top1"), best.at("top5"), best.at("loss")};
+    folder_->cut_back(json::parse(metadata.at("files")).get<std::map<std::string, std::int64_t>>());
+  } catch (const json::exception& error) {
+    throw UsageError(fmt::format("{}: 'best' or 'files' cannot be read: {}", where, error.what()));
+  }
+  const training::Position& position = trainer_->position();
+  say(fmt::format("resumed {}: epoch {}, step {}", where, position.epoch + 1, position.step));
+  commit();  // derives last.safetensors again, should the run have died between the two files
+}
+
+void TrainingRun::train_epoch() {
+  const auto began = std::chrono::steady_clock::now();
+  const Recipe& recipe = flags_.recipe;
+  const std::int64_t epoch = trainer_->position().epoch;
+  const std::int64_t images = train_loader_->batches() * recipe.batch_size;
+  Progress progress(fmt::format("epoch {:2}/{}", epoch + 1, recipe.epochs), images, "img");
+  progress.start_from(trainer_->position().images);
+  while (!interrupt_requested() && trainer_->step()) {
+    const training::Position& position = trainer_->position();
+    progress.update(position.images,
+                    fmt::format("loss {:.3f}", position.loss_sum / static_cast<double>(position.images)),
+                    (recipe.epochs - epoch - 1) * images);
+    if (flags_.save_every_steps > 0 && position.step % flags_.save_every_steps == 0) commit();
+  }
+  epoch_rate_ = progress.rate();
+  epoch_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+bool TrainingRun::validate() {
+  const training::Position position = trainer_->position();
+  const auto images = static_cast<double>(std::max<std::int64_t>(1, position.images));
+  const double train_loss = position.loss_sum / images,
+               train_top1 = static_cast<double>(position.correct) / images;
+  json row = {{"epoch", position.epoch + 1},
+              {"step", position.step},
+              {"learning_rate", trainer_->learning_rate()},
+              {"train_loss", train_loss},
+              {"train_top1", train_top1}};
+  std::string line =
+      fmt::format("epoch {:2}/{}  train {:.3f}", position.epoch + 1, flags_.recipe.epochs, train_loss);
+  std::string values = ",,,";
+  bool better = true;  // without validation the newest is the best
+  if (val_loader_) {
+    Progress progress(fmt::format("epoch {:2}/{} validation", position.epoch + 1, flags_.recipe.epochs),
+                      data_.val->size(), "img");
+    const training::Evaluation evaluation = training::evaluate(
+        *model_, *backend_, trainer_->best_weights(), pass_options(flags_.machine, layers::Mode::inference),
+        *val_loader_, [&](std::int64_t seen) {
+          progress.update(seen);
+          return !interrupt_requested();
+        });
+    progress.finish();
+    if (interrupt_requested()) return false;
+    better = evaluation.top1 > best_.top1;
+    if (better) {
+      best_ = {position.epoch + 1, evaluation.top1, evaluation.top5, evaluation.loss};
+      write_evaluation_files(
+          folder_->path(), evaluation, data_.class_names,
+          [&](std::int64_t index) { return data_.val->name(index); }, flags_.top_losses);
+    }
+    row.update({{"val_loss", evaluation.loss}, {"val_top1", evaluation.top1}, {"val_top5", evaluation.top5}});
+    values = fmt::format(",{:.6f},{:.6f},{:.6f}", evaluation.loss, evaluation.top1, evaluation.top5);
+    line += fmt::format("  val {:.3f}  top1 {}  top5 {}", evaluation.loss, percent(evaluation.top1),
+                        percent(evaluation.top5));
+  } else {
+    best_ = {position.epoch + 1, train_top1, 0, train_loss};
+    line += "  top1 " + percent(train_top1) + " (of train)";
+  }
+  folder_->append("metrics.csv",
+                  fmt::format("{},{},{:.8g},{:.6f},{:.6f}{}", position.epoch + 1, position.step,
+                              trainer_->learning_rate(), train_loss, train_top1, values));
+  folder_->append("metrics.jsonl", row.dump());
+  if (better) {
+    vision::save_classifier(folder_->file("best.safetensors"), description_, model_->parameters(),
+                            model::download_values<float>(*backend_, trainer_->best_weights()));
+  }
+  say(bold(line) + fmt::format("  lr {:.1e}  {:.1f} s  {:.0f} img/s{}", trainer_->learning_rate(),
+                               epoch_seconds_, epoch_rate_, better ? "  * best" : ""));
+  write_skipped();
+  trainer_->next_epoch();
+  commit();
+  return true;
+}
+
+// Sorted by file, and never shorter than what an earlier part of the run wrote: the same at the end of a run
+// whether or not it was interrupted.
+void TrainingRun::write_skipped() {
+  std::set<std::string> lines;
+  std::istringstream before(read_text(folder_->file("skipped.csv")));
+  std::string line;
+  std::getline(before, line);  // the heading
+  while (std::getline(before, line)) lines.insert(line);
+  for (const datasets::Loader* loader : {train_loader_.get(), val_loader_.get()}) {
+    if (!loader) continue;
+    for (const training::SkippedSample& sample : loader->skipped()) {
+      std::string entry = csv_field(sample.name) + "," + csv_field(sample.reason);
+      std::replace(entry.begin(), entry.end(), '\n', ' ');
+      lines.insert(entry);
+    }
+  }
+  if (lines.empty()) return;
+  std::string text = "file,reason\n";
+  for (const std::string& entry : lines) text += entry + "\n";
+  const std::string path = folder_->file("skipped.csv").string();
+  if (trainer_->position().epoch == 0)
+    say(fmt::format("warning: {} unreadable images left out -> {}", lines.size(), path));
+  write_file_atomically(path, text);
+}
+
+void TrainingRun::commit() {
+  model::Metadata metadata = vision::to_metadata(description_);
+  metadata["best"] =
+      json{{"epoch", best_.epoch}, {"top1", best_.top1}, {"top5", best_.top5}, {"loss", best_.loss}}.dump();
+  metadata["files"] = json(folder_->lengths()).dump();
+  training::save_state(folder_->state(), *backend_, *trainer_, metadata);
+  vision::save_classifier(folder_->file("last.safetensors"), description_, model_->parameters(),
+                          model::download_values<float>(*backend_, trainer_->best_weights()));
+}
+
+int TrainingRun::stopped() {
+  commit();
+  const training::Position& position = trainer_->position();
+  say(fmt::format("saved {} (epoch {}, step {}); resume with: vretnet train --resume {}",
+                  folder_->state().string(), position.epoch + 1, position.step, folder_->path().string()));
+  return kInterrupted;
+}
+
+void TrainingRun::summarise() {
+  json line = {{"run", folder_->path().string()},
+               {"epoch", best_.epoch},
+               {"top1", best_.top1},
+               {"top5", best_.top5},
+               {"loss", best_.loss},
+               {"images_per_second", std::round(epoch_rate_)}};
+  print(line.dump() + "\n");
+}
+
+}  // namespace vretnet::tools

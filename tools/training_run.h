@@ -1,0 +1,66 @@
+// One training run from its first line on the terminal to its last: data, model, run folder, epochs, resume.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/training/saved_state.h"
+#include "datasets/loader.h"
+#include "datasets/registry.h"
+#include "tools/command.h"
+#include "tools/recipe.h"
+#include "tools/run_folder.h"
+
+namespace vretnet::tools {
+
+struct TrainFlags {
+  Recipe recipe;
+  MachineFlags machine;
+  std::string output, resume, config;
+  int workers = 1;
+  std::string cache = "auto";
+  std::int64_t save_every_steps = 0;
+  std::size_t top_losses = 100;
+  bool dry_run = false;
+};
+
+class TrainingRun {
+ public:
+  // `recipe_text` is what the run folder's config.toml holds: a resumed run must have the same.
+  TrainingRun(const TrainFlags& flags, std::string recipe_text);
+  // The exit code: 0, or 130 after a stop that was asked for.
+  int run();
+
+ private:
+  void open_model();
+  void start_folder();
+  void resume_folder();
+  void train_epoch();
+  bool validate();  // false when a stop was asked for
+  void write_skipped();
+  void commit();  // last.state.safetensors, then last.safetensors
+  int stopped();
+  void summarise();
+
+  const TrainFlags& flags_;
+  std::string recipe_text_;
+  datasets::DataSplits data_;
+  vision::Description description_;
+  std::unique_ptr<vision::VisionModel> model_;
+  std::optional<std::vector<float>> pretrained_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<datasets::Loader> train_loader_, val_loader_;
+  std::unique_ptr<training::Trainer> trainer_;
+  std::optional<RunFolder> folder_;
+
+  // Kept in the saved state.
+  struct Best {
+    std::int64_t epoch = -1;
+    double top1 = -1, top5 = 0, loss = 0;
+  } best_;
+
+  double epoch_rate_ = 0, epoch_seconds_ = 0;  // of the last epoch, for the terminal only
+};
+
+}  // namespace vretnet::tools
