@@ -76,6 +76,7 @@ DataSplits open_idx(const IdxFiles& files) {
 
 DataSplits open_folder(const FolderScan& scan, const DataOptions& options) {
   DataSplits splits;
+  for (const fs::path& file : scan.other) splits.passed_over.push_back(file.string());
   splits.class_names = scanned_class_names(scan.splits[0]);
   splits.train = folder_split(scan.splits[0], splits.class_names, options);
   for (const ScannedSplit& split : scan.splits) {

@@ -23,6 +23,8 @@ struct DataSplits {
   DatasetPointer val;  // null where there is none
   std::vector<std::string> class_names;
   std::string description;  // "photos: train 9000 (10 classes), val 1000"
+  // Files in the class folders that have no image's extension (.heic, .gif, .txt …) and are not looked at.
+  std::vector<std::string> passed_over;
 };
 
 // `path` is the root of an ImageFolder, a folder of IDX files, or a name of installed_data_sets() where no
