@@ -55,7 +55,8 @@ Hsv to_hsv(const std::uint8_t* rgb) {
   } else {
     hue = float(4.0 + from_green - from_red);
   }
-  hue = float(std::fmod(hue / 6.0 + 1.0, 1.0));
+  const double turn = hue / 6.0 + 1.0;  // 5/6 … 11/6
+  hue = float(turn >= 1 ? turn - 1 : turn);
   return {clip(hue * 255.0), clip(range / float(high) * 255.0), std::uint8_t(high)};
 }
 
@@ -65,21 +66,32 @@ void to_rgb(const Hsv& hsv, std::uint8_t* rgb) {
     return;
   }
   const float sixth = float(hsv.hue * 6.0 / 255.0);
-  const int sector = int(std::floor(sixth));
+  const int sector = int(sixth);
   const float fraction = sixth - float(sector), saturation = float(hsv.saturation / 255.0);
-  const float value = hsv.value;
-  const auto rounded = [&](double part) { return clip(std::round(value * part)); };
+  const auto rounded = [&](double part) { return clip(hsv.value * part + 0.5); };
   const std::uint8_t full = hsv.value;
   const std::uint8_t low = rounded(1.0 - saturation);
-  const std::uint8_t falling = rounded(1.0 - double(saturation * fraction));
-  const std::uint8_t rising = rounded(1.0 - saturation * (1.0 - fraction));
-  const std::array<std::array<std::uint8_t, 3>, 6> sectors = {{{full, rising, low},
-                                                               {falling, full, low},
-                                                               {low, full, rising},
-                                                               {low, falling, full},
-                                                               {rising, low, full},
-                                                               {full, low, falling}}};
-  std::copy_n(sectors[sector % 6].data(), 3, rgb);
+  const std::uint8_t between =  // falling in odd sectors, rising in even ones
+      rounded(sector % 2 ? 1.0 - double(saturation * fraction) : 1.0 - saturation * (1.0 - fraction));
+  const auto set = [&](std::uint8_t red, std::uint8_t green, std::uint8_t blue) {
+    rgb[0] = red;
+    rgb[1] = green;
+    rgb[2] = blue;
+  };
+  switch (sector % 6) {
+    case 0:
+      return set(full, between, low);
+    case 1:
+      return set(between, full, low);
+    case 2:
+      return set(low, full, between);
+    case 3:
+      return set(low, between, full);
+    case 4:
+      return set(between, low, full);
+    default:
+      return set(full, low, between);
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/base/check.h"
+#include "vision/image/filter.h"
 
 // Compiled once for AVX-512, once for AVX2 and once for every processor, chosen when the program starts.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
@@ -20,27 +21,6 @@ namespace {
 constexpr int kFractionBits = 22;
 constexpr int kHalf = 1 << (kFractionBits - 1);
 
-double triangle(double x) {
-  return std::max(0.0, 1.0 - std::abs(x));
-}
-
-double cubic(double x) {
-  constexpr double a = -0.5;
-  x = std::abs(x);
-  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
-  return 0;
-}
-
-struct Filter {
-  double (*value)(double);
-  double support;
-};
-
-Filter filter_of(Interpolation interpolation) {
-  return interpolation == Interpolation::Bicubic ? Filter{cubic, 2} : Filter{triangle, 1};
-}
-
 // Output i is the sum over t < count[i] of weights[i · taps + t] · input[origin + first[i] + t].
 struct Weights {
   int origin = 0;  // the first input that is used at all,
@@ -54,33 +34,23 @@ struct Weights {
 // For outputs begin … begin + count − 1 of `out_size`, which the interval in0 … in1 of `in_size` inputs
 // fills.
 Weights make_weights(int in_size, float in0, float in1, int out_size, int begin, int count,
-                     const Filter& filter) {
+                     Interpolation interpolation) {
   const double scale = double(in1 - in0) / out_size;
-  const double widening = std::max(scale, 1.0);
-  const double support = filter.support * widening;
-  const double step = 1 / widening;
   Weights result;
-  result.taps = int(std::ceil(support)) * 2 + 1;
+  result.taps = int(std::ceil(filter_support(interpolation, scale))) * 2 + 1;
   result.first.resize(count);
   result.count.resize(count);
   result.weights.resize(std::size_t(count) * result.taps);
-  std::vector<double> exact(result.taps);
+  FilterTaps exact;
   for (int i = 0; i < count; ++i) {
-    const double center = in0 + (begin + i + 0.5) * scale;
-    const int first = std::max(0, int(center - support + 0.5));
-    const int used = std::min(in_size, int(center + support + 0.5)) - first;
-    double sum = 0;
-    for (int t = 0; t < used; ++t) {
-      exact[t] = filter.value((first + t - center + 0.5) * step);
-      sum += exact[t];
-    }
+    make_filter_taps(interpolation, in_size, in0, scale, begin + i, exact);
     std::int32_t* weights = result.weights.data() + std::size_t(i) * result.taps;
-    for (int t = 0; t < used; ++t) {
-      const double weight = (sum != 0 ? exact[t] / sum : exact[t]) * (1 << kFractionBits);
+    for (std::size_t t = 0; t < exact.weights.size(); ++t) {
+      const double weight = exact.weights[t] * (1 << kFractionBits);
       weights[t] = std::int32_t(weight < 0 ? weight - 0.5 : weight + 0.5);
     }
-    result.first[i] = first;
-    result.count[i] = used;
+    result.first[i] = exact.first;
+    result.count[i] = int(exact.weights.size());
   }
   result.origin = result.first.front();
   result.extent = result.first.back() + result.count.back() - result.origin;

@@ -50,6 +50,7 @@ extern "C" __attribute__((visibility("default"))) int vretnet_opencv_decode(cons
     static const bool silent = [] {
       cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
       cv::redirectError(be_silent);
+      cv::setNumThreads(1);  // the caller has its own threads
       return true;
     }();
     (void)silent;
