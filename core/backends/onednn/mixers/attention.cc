@@ -1,5 +1,5 @@
-// Softmax attention: o = softmax(scale · q kᵀ) v by online softmax over blocks of keys (Milakov & Gimelshein 2018; Dao
-// et al. 2022), in powers of two: the queries carry scale · log2(e).
+// Softmax attention: o = softmax(scale · q kᵀ) v by online softmax over blocks of keys (Milakov & Gimelshein
+// 2018; Dao et al. 2022), in powers of two: the queries carry scale · log2(e).
 #include <limits>
 #include <numbers>
 
@@ -22,8 +22,9 @@ namespace {
 constexpr std::size_t kQueries = 64, kKeys = 256;  // a panel of 64 KiB beside the block's queries
 
 struct AttentionScratch {
-  Output queries, scores;      // [width, queries], [keys, queries]
-  float *largest, *sum, *rescale;  // [queries]: of the keys so far; what the newest block of keys scales them by
+  Output queries, scores;  // [width, queries], [keys, queries]
+  float *largest, *sum,
+      *rescale;  // [queries]: of the keys so far; what the newest block of keys scales them by
 
   AttentionScratch(Scratch& scratch, std::size_t tokens, std::size_t width) {
     const std::size_t count = std::min(padded(tokens), kQueries);
@@ -68,7 +69,8 @@ void run_attention(const AttentionHead& head, std::size_t block, float* memory) 
   const std::size_t key_blocks = blocks_of(head.tokens, kKeys);
   for (std::size_t i = 0; i < key_blocks; ++i) {
     const Block keys = block_of(i, head.tokens, kKeys);
-    multiply(Left::plain, keys.count, padded(count), head.width, head.k.from_row(keys.first), s.queries, s.scores);
+    multiply(Left::plain, keys.count, padded(count), head.width, head.k.from_row(keys.first), s.queries,
+             s.scores);
     add_to_softmax(keys.count, count, s);
     if (i > 0) scale_rows(count, head.width, s.rescale, o, o);
     multiply(Left::transposed, count, head.width, keys.count, s.scores, head.v.from_row(keys.first), o,
@@ -90,7 +92,9 @@ std::size_t attention_floats(std::size_t tokens, std::size_t width) {
   AttentionScratch(scratch, tokens, width);
   return scratch.floats();
 }
-std::size_t attention_query_blocks(std::size_t tokens) { return blocks_of(tokens, kQueries); }
+std::size_t attention_query_blocks(std::size_t tokens) {
+  return blocks_of(tokens, kQueries);
+}
 
 }  // namespace
 }  // namespace vretnet::onednn::HWY_NAMESPACE
@@ -108,16 +112,19 @@ std::size_t floats_per_thread(const ops::Attention& op) {
 }
 }  // namespace
 
-std::size_t workspace_bytes(const ops::Attention& op) { return bytes_for_threads(floats_per_thread(op)); }
+std::size_t workspace_bytes(const ops::Attention& op) {
+  return bytes_for_threads(floats_per_thread(op));
+}
 
 void run(const ops::Attention& op) {
   const std::int64_t heads = op.q.extent(2);
   const std::int64_t blocks = HWY_DYNAMIC_DISPATCH(attention_query_blocks)(op.q.extent(1));
-  for_tasks(op.q.extent(0) * heads * blocks, op.workspace, floats_per_thread(op), [&](std::int64_t task, float* memory) {
-    AttentionHead head = head_of_attention(op, task / blocks / heads, task / blocks % heads);
-    head.o = head_of(op.o, task / blocks / heads, task / blocks % heads);
-    HWY_DYNAMIC_DISPATCH(run_attention)(head, task % blocks, memory);
-  });
+  for_tasks(op.q.extent(0) * heads * blocks, op.workspace, floats_per_thread(op),
+            [&](std::int64_t task, float* memory) {
+              AttentionHead head = head_of_attention(op, task / blocks / heads, task / blocks % heads);
+              head.o = head_of(op.o, task / blocks / heads, task / blocks % heads);
+              HWY_DYNAMIC_DISPATCH(run_attention)(head, task % blocks, memory);
+            });
 }
 
 }  // namespace vretnet::onednn

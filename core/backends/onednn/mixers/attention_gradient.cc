@@ -1,6 +1,6 @@
-// The gradient of softmax attention, from q, k, v and log_sum_exp alone. With P the probabilities, recomputed block of
-// queries by block: dV = Pᵀ dO, dP = dO Vᵀ, dS = scale · P ⊙ (dP − δ), δ_n = Σ_m P_nm dP_nm (= Σ dO_n·o_n), dQ = dS K,
-// dK = dSᵀ Q.
+// The gradient of softmax attention, from q, k, v and log_sum_exp alone. With P the probabilities, recomputed
+// block of queries by block: dV = Pᵀ dO, dP = dO Vᵀ, dS = scale · P ⊙ (dP − δ), δ_n = Σ_m P_nm dP_nm (= Σ
+// dO_n·o_n), dQ = dS K, dK = dSᵀ Q.
 #include <numbers>
 
 #include "core/backends/onednn/mixers/attention_head.h"
@@ -22,12 +22,14 @@ namespace {
 constexpr float kLog2e = std::numbers::log2e_v<float>;
 
 // Two panels of all keys lie in the second-level cache: the longer the sequence, the fewer queries at a time.
-std::size_t largest_block(std::size_t tokens) { return tokens <= 512 ? 64 : tokens <= 2048 ? 32 : 16; }
+std::size_t largest_block(std::size_t tokens) {
+  return tokens <= 512 ? 64 : tokens <= 2048 ? 32 : 16;
+}
 
 struct GradientScratch {
-  Output queries, d_o;          // [width, queries]
-  Output scores, d_scores;      // [tokens, queries]
-  float* log_sum_exp;           // [queries], base 2
+  Output queries, d_o;      // [width, queries]
+  Output scores, d_scores;  // [tokens, queries]
+  float* log_sum_exp;       // [queries], base 2
 
   GradientScratch(Scratch& scratch, std::size_t tokens, std::size_t width) {
     const std::size_t count = std::min(padded(tokens), largest_block(tokens));
@@ -106,18 +108,21 @@ std::size_t floats_per_thread(const ops::AttentionGradient& op) {
 }
 }  // namespace
 
-std::size_t workspace_bytes(const ops::AttentionGradient& op) { return bytes_for_threads(floats_per_thread(op)); }
+std::size_t workspace_bytes(const ops::AttentionGradient& op) {
+  return bytes_for_threads(floats_per_thread(op));
+}
 
 void run(const ops::AttentionGradient& op) {
   const std::int64_t heads = op.q.extent(2);
-  for_tasks(op.q.extent(0) * heads, op.workspace, floats_per_thread(op), [&](std::int64_t task, float* memory) {
-    AttentionHead head = head_of_attention(op, task / heads, task % heads);
-    head.d_o = head_of(op.d_o, task / heads, task % heads);
-    head.d_q = head_of(op.d_q, task / heads, task % heads);
-    head.d_k = head_of(op.d_k, task / heads, task % heads);
-    head.d_v = head_of(op.d_v, task / heads, task % heads);
-    HWY_DYNAMIC_DISPATCH(run_attention_gradient)(head, memory);
-  });
+  for_tasks(op.q.extent(0) * heads, op.workspace, floats_per_thread(op),
+            [&](std::int64_t task, float* memory) {
+              AttentionHead head = head_of_attention(op, task / heads, task % heads);
+              head.d_o = head_of(op.d_o, task / heads, task % heads);
+              head.d_q = head_of(op.d_q, task / heads, task % heads);
+              head.d_k = head_of(op.d_k, task / heads, task % heads);
+              head.d_v = head_of(op.d_v, task / heads, task % heads);
+              HWY_DYNAMIC_DISPATCH(run_attention_gradient)(head, memory);
+            });
 }
 
 }  // namespace vretnet::onednn

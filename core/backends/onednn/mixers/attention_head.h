@@ -1,8 +1,8 @@
 // One head of softmax attention, as the kernels see it, and how its queries and keys are cut into blocks.
 //
-// Scores are kept transposed, [keys, queries]: a softmax over keys is then a sum over rows, vector by vector, without
-// a sum across lanes; the queries alone are transposed beforehand; and the products that follow read scores as their
-// left operand, for which either orientation costs the same.
+// Scores are kept transposed, [keys, queries]: a softmax over keys is then a sum over rows, vector by vector,
+// without a sum across lanes; the queries alone are transposed beforehand; and the products that follow read
+// scores as their left operand, for which either orientation costs the same.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,9 @@ struct Block {
   std::size_t first, count;
 };
 // Block i of `total` things in blocks of at most `largest`, about equal, cut at multiples of kPadding.
-inline std::size_t blocks_of(std::size_t total, std::size_t largest) { return (total + largest - 1) / largest; }
+inline std::size_t blocks_of(std::size_t total, std::size_t largest) {
+  return (total + largest - 1) / largest;
+}
 inline Block block_of(std::size_t i, std::size_t total, std::size_t largest) {
   const std::size_t units = padded(total) / kPadding, blocks = blocks_of(total, largest);
   const std::size_t first = units * i / blocks * kPadding, end = units * (i + 1) / blocks * kPadding;

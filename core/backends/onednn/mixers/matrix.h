@@ -12,8 +12,8 @@
 
 namespace vretnet::onednn {
 
-// Memory that belongs to somebody else; rows are `stride` floats apart (may be negative), elements of a row lie
-// side by side. No data: "not given".
+// Memory that belongs to somebody else; rows are `stride` floats apart (may be negative), elements of a row
+// lie side by side. No data: "not given".
 template <class T>
 struct Matrix {
   T* data = nullptr;
@@ -36,9 +36,12 @@ inline Output head_of(const View& view, std::int64_t image, std::int64_t head) {
 
 // Scores are padded to whole vectors of any target, so that only memory of others needs masks.
 constexpr std::size_t kPadding = 16;
-constexpr std::size_t padded(std::size_t count) { return (count + kPadding - 1) / kPadding * kPadding; }
+constexpr std::size_t padded(std::size_t count) {
+  return (count + kPadding - 1) / kPadding * kPadding;
+}
 
-// Cuts matrices from one thread's memory. Without memory it only counts, so that the same calls measure and run.
+// Cuts matrices from one thread's memory. Without memory it only counts, so that the same calls measure and
+// run.
 class Scratch {
  public:
   explicit Scratch(float* memory = nullptr) : memory_(memory) {}
@@ -48,7 +51,9 @@ class Scratch {
     used_ += padded(floats);
     return taken;
   }
-  Output take(std::size_t rows, std::size_t columns) { return {take(rows * columns), static_cast<std::ptrdiff_t>(columns)}; }
+  Output take(std::size_t rows, std::size_t columns) {
+    return {take(rows * columns), static_cast<std::ptrdiff_t>(columns)};
+  }
   std::size_t floats() const { return used_; }
 
  private:

@@ -1,5 +1,5 @@
-// Retention and the retention block, forward: chunk by chunk (MODEL.md's O_i, R_i, U_i; ops.h), everything between the
-// projections while a chunk's rows lie in cache.
+// Retention and the retention block, forward: chunk by chunk (MODEL.md's O_i, R_i, U_i; ops.h), everything
+// between the projections while a chunk's rows lie in cache.
 #include <cmath>
 
 #include "core/backends/onednn/mixers/mixers.h"
@@ -20,17 +20,18 @@ namespace {
 
 struct ForwardScratch {
   float* own_tables;
-  Output q, k;           // [chunk, d_k], turned
-  Output k_transposed;   // [d_k, chunk]
-  Output scores;         // [a row block, chunk]
-  Output o;              // [chunk, d_v]
-  Output weighted;       // [chunk, d_k or d_v]
-  Output state;          // R, [d_k, d_v]
-  Output later_states;   // U of the chunks 1 …, one below the other
+  Output q, k;          // [chunk, d_k], turned
+  Output k_transposed;  // [d_k, chunk]
+  Output scores;        // [a row block, chunk]
+  Output o;             // [chunk, d_v]
+  Output weighted;      // [chunk, d_k or d_v]
+  Output state;         // R, [d_k, d_v]
+  Output later_states;  // U of the chunks 1 …, one below the other
 
   ForwardScratch(Scratch& scratch, const RetentionShape& shape) {
     const ChunkPlan& plan = shape.plan;
-    const std::size_t tokens = std::min(plan.tokens, plan.chunk), d_k = shape.key_width, d_v = shape.value_width;
+    const std::size_t tokens = std::min(plan.tokens, plan.chunk), d_k = shape.key_width,
+                      d_v = shape.value_width;
     own_tables = scratch.take(own_tables_floats(plan));
     q = scratch.take(tokens, d_k);
     k = scratch.take(tokens, d_k);
@@ -59,7 +60,8 @@ void make_later_states(const RetentionHead& head, const ForwardScratch& s) {
       state.empty = false;
     }
     rotate_rows(head, Turn::forth, first, count, head.shape.key_scale, head.k.from_row(first), s.k);
-    add_to_state(count, d_k, d_v, s.k, weights.zeta_up, head.v.from_row(first), weights.carry, s.weighted, state);
+    add_to_state(count, d_k, d_v, s.k, weights.zeta_up, head.v.from_row(first), weights.carry, s.weighted,
+                 state);
   }
 }
 
@@ -97,7 +99,8 @@ void run_retention(RetentionHead head, float* memory) {
     }
     for (std::size_t r = 0; r < count; ++r) {
       const float row_scale = head.tables.row_scale ? head.tables.row_scale[first + r] : 1;
-      finish_row(head.shape, row_scale, s.o.row(r), head.g ? head.g.row(first + r) : nullptr, head.y.row(first + r));
+      finish_row(head.shape, row_scale, s.o.row(r), head.g ? head.g.row(first + r) : nullptr,
+                 head.y.row(first + r));
     }
   }
   put_state(head.shape, state, head.state_out);
@@ -138,8 +141,12 @@ std::size_t workspace_bytes(const ops::Retention& op) {
 std::size_t workspace_bytes(const ops::RetentionBlock& op) {
   return bytes_for_threads(HWY_DYNAMIC_DISPATCH(retention_floats)(shape_of(op)));
 }
-void run(const ops::Retention& op) { run_all_heads(op); }
-void run(const ops::RetentionBlock& op) { run_all_heads(op); }
+void run(const ops::Retention& op) {
+  run_all_heads(op);
+}
+void run(const ops::RetentionBlock& op) {
+  run_all_heads(op);
+}
 
 }  // namespace vretnet::onednn
 #endif

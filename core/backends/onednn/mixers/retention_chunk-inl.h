@@ -12,7 +12,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace vretnet::onednn::HWY_NAMESPACE {
 
-// Rows of a chunk's score matrix that are made at once. Causal blocks are lower: they skip more of the upper triangle.
+// Rows of a chunk's score matrix that are made at once. Causal blocks are lower: they skip more of the upper
+// triangle.
 constexpr std::size_t kRows = 48, kCausalRows = 24;
 
 struct RowBlock {
@@ -42,14 +43,16 @@ HWY_INLINE ChunkWeights weights_of(const RetentionHead& head, std::size_t i) {
   const ChunkPlan& plan = head.shape.plan;
   const std::size_t missing = plan.chunk - plan.count(i);
   const ChunkTables& tables = head.tables;
-  return {tables.xi, tables.zeta ? tables.zeta + missing : nullptr, tables.xi_up ? tables.xi_up + missing : nullptr,
-          tables.zeta_up, tables.carry ? tables.carry[missing > 0] : 0};
+  return {tables.xi, tables.zeta ? tables.zeta + missing : nullptr,
+          tables.xi_up ? tables.xi_up + missing : nullptr, tables.zeta_up,
+          tables.carry ? tables.carry[missing > 0] : 0};
 }
 
 // scores = (a bᵀ) ⊙ D_B for the rows of a block; b comes transposed, its padding zeros.
 HWY_INLINE void masked_scores(const RetentionHead& head, const RowBlock& block, std::size_t width, Input a,
                               Input b_transposed, Output scores) {
-  multiply(Left::plain, block.count, padded(block.columns), width, a.from_row(block.first), b_transposed, scores);
+  multiply(Left::plain, block.count, padded(block.columns), width, a.from_row(block.first), b_transposed,
+           scores);
   for (std::size_t r = 0; r < block.count; ++r) {
     const float* mask = head.tables.mask.row(block.first + r);
     float* score = scores.row(r);
@@ -66,19 +69,21 @@ struct State {
 };
 
 // state = aᵀ (weights ⊙ b) + carry · state over the tokens of a chunk.
-HWY_INLINE void add_to_state(std::size_t tokens, std::size_t a_width, std::size_t b_width, Input a, const float* weights,
-                             Input b, float carry, Output weighted, State& state) {
+HWY_INLINE void add_to_state(std::size_t tokens, std::size_t a_width, std::size_t b_width, Input a,
+                             const float* weights, Input b, float carry, Output weighted, State& state) {
   if (!state.empty) {
-    for (std::size_t r = 0; r < a_width; ++r) scale_row(b_width, carry, state.values.row(r), state.values.row(r));
+    for (std::size_t r = 0; r < a_width; ++r)
+      scale_row(b_width, carry, state.values.row(r), state.values.row(r));
   }
   scale_rows(tokens, b_width, weights, b, weighted);
-  multiply(Left::transposed, a_width, b_width, tokens, a, weighted, state.values, state.empty ? Sum::fresh : Sum::added);
+  multiply(Left::transposed, a_width, b_width, tokens, a, weighted, state.values,
+           state.empty ? Sum::fresh : Sum::added);
   state.empty = false;
 }
 
 // y += (weights ⊙ a)·state over the tokens of a chunk.
-HWY_INLINE void add_from_state(std::size_t tokens, std::size_t a_width, std::size_t y_width, Input a, const float* weights,
-                               Input state, Output weighted, Output y) {
+HWY_INLINE void add_from_state(std::size_t tokens, std::size_t a_width, std::size_t y_width, Input a,
+                               const float* weights, Input state, Output weighted, Output y) {
   scale_rows(tokens, a_width, weights, a, weighted);
   multiply(Left::plain, tokens, y_width, a_width, weighted, state, y, Sum::added);
 }

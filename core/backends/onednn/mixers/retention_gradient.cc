@@ -1,6 +1,7 @@
-// The gradients of retention and of the retention block, by two sweeps over the chunks (MODEL.md, "Backward"): down,
-// which keeps R before every chunk and, bidirectionally, F = ∂loss/∂U; and up, with G = ∂loss/∂R running along. The
-// block's output before its norm is made again on the way down; nothing but q, k, v, g is kept from the forward pass.
+// The gradients of retention and of the retention block, by two sweeps over the chunks (MODEL.md,
+// "Backward"): down, which keeps R before every chunk and, bidirectionally, F = ∂loss/∂U; and up, with G =
+// ∂loss/∂R running along. The block's output before its norm is made again on the way down; nothing but q, k,
+// v, g is kept from the forward pass.
 #include <cmath>
 
 #include "core/backends/onednn/mixers/mixers.h"
@@ -27,19 +28,20 @@ bool keeps_scores(const RetentionShape& shape) {
 
 struct GradientScratch {
   float* own_tables;
-  Output q, k, d_o;                   // [tokens, width]: turned q and k; ∂loss/∂o without norm, gate and row scale
-  Output k_transposed, v_transposed;  // [width, chunk]
-  Output scores, kept_scores;         // [a row block or all, chunk]
-  Output o;                           // [chunk, d_v]
-  Output d_q, d_k;                    // [chunk, d_k], turned
-  Output weighted;                    // [chunk, d_k or d_v]
-  Output transposed_state;            // [d_v, d_k]
+  Output q, k, d_o;  // [tokens, width]: turned q and k; ∂loss/∂o without norm, gate and row scale
+  Output k_transposed, v_transposed;            // [width, chunk]
+  Output scores, kept_scores;                   // [a row block or all, chunk]
+  Output o;                                     // [chunk, d_v]
+  Output d_q, d_k;                              // [chunk, d_k], turned
+  Output weighted;                              // [chunk, d_k or d_v]
+  Output transposed_state;                      // [d_v, d_k]
   Output states, later_states, d_later_states;  // R before chunk i, U behind it, F in it: [d_k, d_v] each
-  Output d_state;                     // G
+  Output d_state;                               // G
 
   GradientScratch(Scratch& scratch, const RetentionShape& shape) {
     const ChunkPlan& plan = shape.plan;
-    const std::size_t tokens = std::min(plan.tokens, plan.chunk), d_k_width = shape.key_width, d_v = shape.value_width;
+    const std::size_t tokens = std::min(plan.tokens, plan.chunk), d_k_width = shape.key_width,
+                      d_v = shape.value_width;
     own_tables = scratch.take(own_tables_floats(plan));
     q = scratch.take(plan.tokens, d_k_width);
     k = scratch.take(plan.tokens, d_k_width);
@@ -67,7 +69,11 @@ struct GradientScratch {
 class Gradient {
  public:
   Gradient(const RetentionHead& head, const GradientScratch& scratch)
-      : head_(head), s_(scratch), plan_(head.shape.plan), d_k_(head.shape.key_width), d_v_(head.shape.value_width) {}
+      : head_(head),
+        s_(scratch),
+        plan_(head.shape.plan),
+        d_k_(head.shape.key_width),
+        d_v_(head.shape.value_width) {}
 
   void run() {
     rotate_rows(head_, Turn::forth, 0, plan_.tokens, 1, head_.q, s_.q);
@@ -117,7 +123,8 @@ class Gradient {
     make_d_o(i, q, k, v, weights);
     if (i + 1 == plan_.chunks) return;
     const Input none;
-    next_state(i, has_state_before(i) ? Input(state(s_.states, i)) : none, state(s_.states, i + 1), k, weights.zeta, v);
+    next_state(i, has_state_before(i) ? Input(state(s_.states, i)) : none, state(s_.states, i + 1), k,
+               weights.zeta, v);
     if (plan_.bidirectional) {
       next_state(i, i > 0 ? Input(state(s_.d_later_states, i)) : none, state(s_.d_later_states, i + 1), q,
                  weights.xi_up, d_o);
@@ -141,7 +148,8 @@ class Gradient {
       masked_scores(head_, block, d_k_, q, s_.k_transposed, scores);
       multiply(Left::plain, block.count, d_v_, block.columns, scores, v, s_.o.from_row(block.first));
     }
-    if (has_state_before(i)) add_from_state(count, d_k_, d_v_, q, weights.xi, state(s_.states, i), s_.weighted, s_.o);
+    if (has_state_before(i))
+      add_from_state(count, d_k_, d_v_, q, weights.xi, state(s_.states, i), s_.weighted, s_.o);
     if (has_state_behind(i)) {
       add_from_state(count, d_k_, d_v_, q, weights.xi_up, state(s_.later_states, i), s_.weighted, s_.o);
     }
@@ -160,17 +168,20 @@ class Gradient {
     const ChunkWeights weights = weights_of(head_, i);
     if (!s_.kept_scores) transpose(count, d_k_, 1, k, s_.k_transposed);
     transpose(count, d_v_, 1, v, s_.v_transposed);
-    // From the last block, which sees every token that any block sees, to the first: only it begins sums over rows.
+    // From the last block, which sees every token that any block sees, to the first: only it begins sums over
+    // rows.
     const RowBlocks blocks{plan_, count};
     for (std::size_t b = blocks.size(); b-- > 0;) {
       const RowBlock block = blocks[b];
       const Sum sum = b + 1 == blocks.size() ? Sum::fresh : Sum::added;
       masked_scores(head_, block, d_v_, d_o, s_.v_transposed, s_.scores);
       multiply(Left::plain, block.count, d_k_, block.columns, s_.scores, k, s_.d_q.from_row(block.first));
-      multiply(Left::transposed, block.columns, d_k_, block.count, s_.scores, q.from_row(block.first), s_.d_k, sum);
+      multiply(Left::transposed, block.columns, d_k_, block.count, s_.scores, q.from_row(block.first), s_.d_k,
+               sum);
       if (!s_.kept_scores) masked_scores(head_, block, d_k_, q, s_.k_transposed, s_.scores);
       multiply(Left::transposed, block.columns, d_v_, block.count,
-               s_.kept_scores ? s_.kept_scores.from_row(block.first) : s_.scores, d_o.from_row(block.first), d_v, sum);
+               s_.kept_scores ? s_.kept_scores.from_row(block.first) : s_.scores, d_o.from_row(block.first),
+               d_v, sum);
     }
     if (has_state_before(i)) add_to_d_q(count, d_o, weights.xi, state(s_.states, i));
     if (has_state_behind(i)) add_to_d_q(count, d_o, weights.xi_up, state(s_.later_states, i));
@@ -191,7 +202,8 @@ class Gradient {
     add_from_state(count, d_v_, d_k_, d_o, weights, s_.transposed_state, s_.weighted, s_.d_q);
   }
   // d_k += weights ⊙ (v·d_stateᵀ), d_v += weights ⊙ (k·d_state).
-  void add_to_d_k_and_d_v(std::size_t count, Input k, Input v, const float* weights, Input d_state, Output d_v) const {
+  void add_to_d_k_and_d_v(std::size_t count, Input k, Input v, const float* weights, Input d_state,
+                          Output d_v) const {
     transpose(d_k_, d_v_, 1, d_state, s_.transposed_state);
     add_from_state(count, d_v_, d_k_, v, weights, s_.transposed_state, s_.weighted, s_.d_k);
     add_from_state(count, d_k_, d_v_, k, weights, d_state, s_.weighted, d_v);
@@ -245,8 +257,12 @@ std::size_t workspace_bytes(const ops::RetentionGradient& op) {
 std::size_t workspace_bytes(const ops::RetentionBlockGradient& op) {
   return bytes_for_threads(HWY_DYNAMIC_DISPATCH(retention_gradient_floats)(shape_of(op)));
 }
-void run(const ops::RetentionGradient& op) { run_all_heads(op); }
-void run(const ops::RetentionBlockGradient& op) { run_all_heads(op); }
+void run(const ops::RetentionGradient& op) {
+  run_all_heads(op);
+}
+void run(const ops::RetentionBlockGradient& op) {
+  run_all_heads(op);
+}
 
 }  // namespace vretnet::onednn
 #endif

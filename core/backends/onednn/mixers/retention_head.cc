@@ -6,13 +6,14 @@
 namespace vretnet::onednn {
 namespace {
 
-// The recurrent form where states of all chunks are kept (both directions, gradients): a state a token would be
-// d_k · d_v floats a token, and chunks of any length give the same result.
+// The recurrent form where states of all chunks are kept (both directions, gradients): a state a token would
+// be d_k · d_v floats a token, and chunks of any length give the same result.
 constexpr std::size_t kRecurrentChunk = 64;
 
 enum class Pass : std::uint8_t { forward, gradient };
 
-ChunkPlan plan_of(const ops::RetentionPattern& pattern, const ops::DecayTables& tables, std::int64_t tokens, Pass pass) {
+ChunkPlan plan_of(const ops::RetentionPattern& pattern, const ops::DecayTables& tables, std::int64_t tokens,
+                  Pass pass) {
   ChunkPlan plan;
   plan.tokens = static_cast<std::size_t>(tokens);
   plan.bidirectional = pattern.bidirectional;
@@ -49,7 +50,9 @@ RetentionShape common_shape(const Op& op, Pass pass) {
 const float* row_of(const View& table, std::int64_t head) {
   return table && table.elements() > 0 ? table.data<float>() + head * table.stride(0) : nullptr;
 }
-Output matrix_of(const View& view) { return view ? Output{view.data<float>(), view.stride(0)} : Output(); }
+Output matrix_of(const View& view) {
+  return view ? Output{view.data<float>(), view.stride(0)} : Output();
+}
 Output state_of(const View& states, std::int64_t image, std::int64_t head) {
   if (!states) return {};
   return {states.data<float>() + image * states.stride(0) + head * states.stride(1), states.stride(2)};
@@ -105,9 +108,12 @@ RetentionShape shape_of(const ops::RetentionGradient& op) {
   shape.d_state_in = static_cast<bool>(op.d_state_in);
   return shape;
 }
-RetentionShape shape_of(const ops::RetentionBlockGradient& op) { return common_shape(op, Pass::gradient); }
+RetentionShape shape_of(const ops::RetentionBlockGradient& op) {
+  return common_shape(op, Pass::gradient);
+}
 
-RetentionHead head_of_op(const ops::Retention& op, const RetentionShape& shape, std::int64_t image, std::int64_t head) {
+RetentionHead head_of_op(const ops::Retention& op, const RetentionShape& shape, std::int64_t image,
+                         std::int64_t head) {
   RetentionHead result = common_head(op, shape, image, head);
   result.y = head_of(op.o, image, head);
   return result;
@@ -126,8 +132,8 @@ RetentionHead head_of_op(const ops::RetentionGradient& op, const RetentionShape&
   result.d_state_in = state_of(op.d_state_in, image, head);
   return result;
 }
-RetentionHead head_of_op(const ops::RetentionBlockGradient& op, const RetentionShape& shape, std::int64_t image,
-                         std::int64_t head) {
+RetentionHead head_of_op(const ops::RetentionBlockGradient& op, const RetentionShape& shape,
+                         std::int64_t image, std::int64_t head) {
   RetentionHead result = common_head(op, shape, image, head);
   result.d_y = head_of(op.d_y, image, head);
   result.d_g = head_of(op.d_g, image, head);

@@ -1,5 +1,5 @@
-// What happens to single token rows of a retention: rotation on the way in, head norm and gate on the way out, and the
-// gradients of both.
+// What happens to single token rows of a retention: rotation on the way in, head norm and gate on the way
+// out, and the gradients of both.
 #if defined(VRETNET_MIXERS_RETENTION_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef VRETNET_MIXERS_RETENTION_ROWS_INL_H_
 #undef VRETNET_MIXERS_RETENTION_ROWS_INL_H_
@@ -15,8 +15,8 @@ namespace vretnet::onednn::HWY_NAMESPACE {
 
 // `pairs` pairs turn by vectors of kWidth and the rest by narrower ones. direction −1 turns back.
 template <std::size_t kWidth>
-HWY_INLINE void rotate_row(std::size_t pairs, const float* cosine, const float* sine, float direction, float scale,
-                           const float* x, float* y) {
+HWY_INLINE void rotate_row(std::size_t pairs, const float* cosine, const float* sine, float direction,
+                           float scale, const float* x, float* y) {
   if constexpr (kWidth >= 4 && HWY_TARGET != HWY_SCALAR) {
     const hn::CappedTag<float, kWidth> d;
     const auto by = hn::Set(d, scale), signed_by = hn::Set(d, direction * scale);
@@ -25,9 +25,11 @@ HWY_INLINE void rotate_row(std::size_t pairs, const float* cosine, const float* 
       hn::Vec<decltype(d)> a, b;
       hn::LoadInterleaved2(d, x + 2 * j, a, b);
       const auto c = hn::Mul(by, hn::LoadU(d, cosine + j)), s = hn::Mul(signed_by, hn::LoadU(d, sine + j));
-      hn::StoreInterleaved2(hn::NegMulAdd(b, s, hn::Mul(a, c)), hn::MulAdd(b, c, hn::Mul(a, s)), d, y + 2 * j);
+      hn::StoreInterleaved2(hn::NegMulAdd(b, s, hn::Mul(a, c)), hn::MulAdd(b, c, hn::Mul(a, s)), d,
+                            y + 2 * j);
     }
-    if (j < pairs) rotate_row<kWidth / 2>(pairs - j, cosine + j, sine + j, direction, scale, x + 2 * j, y + 2 * j);
+    if (j < pairs)
+      rotate_row<kWidth / 2>(pairs - j, cosine + j, sine + j, direction, scale, x + 2 * j, y + 2 * j);
   } else {
     for (std::size_t j = 0; j < pairs; ++j) {
       const float a = x[2 * j], b = x[2 * j + 1], c = scale * cosine[j], s = direction * scale * sine[j];
@@ -39,13 +41,13 @@ HWY_INLINE void rotate_row(std::size_t pairs, const float* cosine, const float* 
 
 // y = scale · rotate(x) for the tokens first … first + count − 1, or turned back; y may be x.
 enum class Turn { forth, back };
-HWY_INLINE void rotate_rows(const RetentionHead& head, Turn turn, std::size_t first, std::size_t count, float scale, Input x,
-                            Output y) {
+HWY_INLINE void rotate_rows(const RetentionHead& head, Turn turn, std::size_t first, std::size_t count,
+                            float scale, Input x, Output y) {
   const std::size_t width = head.shape.key_width;
   for (std::size_t r = 0; r < count; ++r) {
     if (head.cosine) {
-      rotate_row<kLanes>(width / 2, head.cosine.row(first + r), head.sine.row(first + r), turn == Turn::back ? -1 : 1,
-                         scale, x.row(r), y.row(r));
+      rotate_row<kLanes>(width / 2, head.cosine.row(first + r), head.sine.row(first + r),
+                         turn == Turn::back ? -1 : 1, scale, x.row(r), y.row(r));
     } else {
       scale_row(width, scale, x.row(r), y.row(r));
     }
@@ -84,7 +86,8 @@ HWY_INLINE RowStatistics statistics_of(const RetentionShape& shape, float row_sc
 }
 
 // y (+)= swish(g) ⊙ norm(row_scale · x).
-HWY_INLINE void finish_row(const RetentionShape& shape, float row_scale, const float* x, const float* g, float* y) {
+HWY_INLINE void finish_row(const RetentionShape& shape, float row_scale, const float* x, const float* g,
+                           float* y) {
   const Floats d;
   const RowStatistics statistics = statistics_of(shape, row_scale, x);
   const Vector mean = hn::Set(d, statistics.mean), factor = hn::Set(d, statistics.factor);
@@ -100,12 +103,13 @@ HWY_INLINE void finish_row(const RetentionShape& shape, float row_scale, const f
 }
 
 // From x as above and d_y: d_x, the row scale included, and, where there is a gate, d_g.
-HWY_INLINE void finish_row_gradient(const RetentionShape& shape, float row_scale, const float* x, const float* g,
-                                    const float* d_y, float* d_g, float* d_x) {
+HWY_INLINE void finish_row_gradient(const RetentionShape& shape, float row_scale, const float* x,
+                                    const float* g, const float* d_y, float* d_g, float* d_x) {
   const Floats d;
   const std::size_t width = shape.value_width;
   const RowStatistics statistics = statistics_of(shape, row_scale, x);
-  const Vector mean = hn::Set(d, statistics.mean), factor = hn::Set(d, statistics.factor), one = hn::Set(d, 1.0f);
+  const Vector mean = hn::Set(d, statistics.mean), factor = hn::Set(d, statistics.factor),
+               one = hn::Set(d, 1.0f);
   Vector sums = hn::Zero(d), products = hn::Zero(d);
   for_each_vector(width, [&](std::size_t i, std::size_t count) HWY_ATTR {
     const Vector normed = hn::Mul(hn::Sub(load_some(x + i, count), mean), factor);

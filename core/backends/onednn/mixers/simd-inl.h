@@ -1,5 +1,5 @@
-// What the mixers add to the shared row kernels: vectors as compile-time tiles, safe ends of rows, a transposition
-// and a fast power of two.
+// What the mixers add to the shared row kernels: vectors as compile-time tiles, safe ends of rows, a
+// transposition and a fast power of two.
 #if defined(VRETNET_MIXERS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef VRETNET_MIXERS_SIMD_INL_H_
 #undef VRETNET_MIXERS_SIMD_INL_H_
@@ -16,8 +16,8 @@ namespace vretnet::onednn::HWY_NAMESPACE {
 constexpr std::size_t kLanes = hn::MaxLanes(Floats());
 static_assert(kPadding % kLanes == 0);
 
-// The first `count` elements at p, zeros after them, 1 ≤ count ≤ kLanes. Never touches what lies beyond, which only
-// the masked instructions of these two targets promise.
+// The first `count` elements at p, zeros after them, 1 ≤ count ≤ kLanes. Never touches what lies beyond,
+// which only the masked instructions of these two targets promise.
 HWY_INLINE Vector load_first(const float* p, std::size_t count) {
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
   return hn::MaskedLoad(hn::FirstN(Floats(), count), Floats(), p);
@@ -81,7 +81,8 @@ HWY_INLINE void transpose(std::size_t rows, std::size_t columns, float factor, I
     std::size_t c = 0;
     for (; c + 4 <= columns; c += 4) {
       const auto a = hn::Mul(by, hn::LoadU(d, x.row(r) + c)), b = hn::Mul(by, hn::LoadU(d, x.row(r + 1) + c));
-      const auto e = hn::Mul(by, hn::LoadU(d, x.row(r + 2) + c)), f = hn::Mul(by, hn::LoadU(d, x.row(r + 3) + c));
+      const auto e = hn::Mul(by, hn::LoadU(d, x.row(r + 2) + c)),
+                 f = hn::Mul(by, hn::LoadU(d, x.row(r + 3) + c));
       const auto low_ab = hn::BitCast(pairs, hn::InterleaveLower(d, a, b));
       const auto high_ab = hn::BitCast(pairs, hn::InterleaveUpper(d, a, b));
       const auto low_ef = hn::BitCast(pairs, hn::InterleaveLower(d, e, f));
@@ -109,7 +110,8 @@ HWY_INLINE void transpose(std::size_t rows, std::size_t columns, float factor, I
 HWY_INLINE Vector power_of_two(Vector x) {
   const Floats d;
   const hn::RebindToSigned<Floats> integers;
-  const Vector magic = hn::Set(d, 12582912.0f);  // 1.5 · 2^23: adding it rounds to an integer, kept in the low bits
+  const Vector magic =
+      hn::Set(d, 12582912.0f);  // 1.5 · 2^23: adding it rounds to an integer, kept in the low bits
   x = hn::Max(hn::Set(d, -126.0f), x);
   const Vector rounded = hn::Add(x, magic);
   const Vector rest = hn::Sub(x, hn::Sub(rounded, magic));

@@ -15,15 +15,16 @@ HWY_BEFORE_NAMESPACE();
 namespace vretnet::onednn::HWY_NAMESPACE {
 namespace {
 
-// A tile of c is kept in registers: rows × vectors accumulators, one register for a row of b per vector and one for
-// the broadcast element of a. AVX-512 and NEON have 32 registers, AVX2 has 16.
+// A tile of c is kept in registers: rows × vectors accumulators, one register for a row of b per vector and
+// one for the broadcast element of a. AVX-512 and NEON have 32 registers, AVX2 has 16.
 constexpr bool kManyRegisters = HWY_TARGET != HWY_AVX2;
 constexpr int kMaxVectors = kManyRegisters ? 4 : 2;
 constexpr int max_rows(int vectors) {
   if (!kManyRegisters) return vectors == 1 ? 10 : 6;
   return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
 }
-// Rows of b that a tile walks through at once: kDepth rows of kMaxVectors vectors stay in a 32 KiB first-level cache.
+// Rows of b that a tile walks through at once: kDepth rows of kMaxVectors vectors stay in a 32 KiB
+// first-level cache.
 constexpr std::size_t kDepth = 112;
 
 struct Tile {
@@ -53,7 +54,8 @@ void run_tile(const Tile& tile) {
     Vector row[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      row[v] = kTail && v == kVectors - 1 ? load_first(b + v * kLanes, tile.tail) : hn::LoadU(Floats(), b + v * kLanes);
+      row[v] = kTail && v == kVectors - 1 ? load_first(b + v * kLanes, tile.tail)
+                                          : hn::LoadU(Floats(), b + v * kLanes);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
@@ -110,7 +112,8 @@ void run_columns(std::size_t vectors, std::size_t rows, const Tile& tile) {
 }
 
 template <Left kLeft>
-void multiply_as(std::size_t rows, std::size_t columns, std::size_t depth, Input a, Input b, Output c, Sum sum) {
+void multiply_as(std::size_t rows, std::size_t columns, std::size_t depth, Input a, Input b, Output c,
+                 Sum sum) {
   const std::size_t vectors = (columns + kLanes - 1) / kLanes;
   const std::size_t panels = (vectors + kMaxVectors - 1) / kMaxVectors;
   const std::size_t steps = std::max<std::size_t>((depth + kDepth - 1) / kDepth, 1);
