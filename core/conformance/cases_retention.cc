@@ -1,0 +1,227 @@
+#include <cmath>
+
+#include "core/conformance/cases.h"
+#include "core/retention/decay.h"
+#include "core/retention/rotation.h"
+
+namespace vretnet::conformance {
+namespace {
+
+using ops::DecayKind;
+using ops::HeadNormKind;
+using ops::RetentionForm;
+using ops::RetentionPattern;
+using ops::Write;
+
+struct Geometry {
+  std::int64_t batch, height, width, heads, key_width, value_width;
+  std::int64_t tokens() const { return height * width; }
+  Shape keys() const { return {batch, tokens(), heads, key_width}; }
+  Shape values() const { return {batch, tokens(), heads, value_width}; }
+  Shape state() const { return {batch, heads, key_width, value_width}; }
+  Shape angles() const { return {tokens(), key_width / 2}; }
+  std::string text() const {
+    return fmt::format("{}x{}x{} heads {}x{}x{}", batch, height, width, heads, key_width, value_width);
+  }
+};
+
+const Geometry kGeometries[] = {{1, 1, 1, 1, 2, 2},   {2, 3, 5, 3, 8, 16},  {1, 7, 7, 2, 32, 64},
+                                {1, 8, 8, 3, 32, 32}, {2, 1, 17, 2, 16, 8}, {1, 5, 1, 2, 6, 10},
+                                {0, 4, 4, 2, 8, 8}};
+
+std::string text_of(const RetentionPattern& pattern) {
+  constexpr const char* kForms[] = {"parallel", "chunkwise", "recurrent"};
+  std::string text = fmt::format("{} {}{}", kForms[static_cast<int>(pattern.form)],
+                                 pattern.bidirectional ? "bidirectional " : "",
+                                 pattern.decay == DecayKind::row ? "row" : "raster");
+  if (pattern.form == RetentionForm::chunkwise) text += fmt::format(" chunk {}", pattern.chunk);
+  return text;
+}
+
+// Every pattern that this geometry allows.
+std::vector<RetentionPattern> patterns_of(const Geometry& geometry) {
+  std::vector<RetentionPattern> patterns;
+  for (DecayKind decay : {DecayKind::raster, DecayKind::row}) {
+    for (bool bidirectional : {false, true}) {
+      RetentionPattern pattern{.decay = decay, .bidirectional = bidirectional, .row_width = geometry.width};
+      for (RetentionForm form : {RetentionForm::parallel, RetentionForm::recurrent}) {
+        pattern.form = form;
+        patterns.push_back(pattern);
+      }
+      pattern.form = RetentionForm::chunkwise;
+      std::vector<std::int64_t> chunks{geometry.width, 2 * geometry.width};
+      if (decay == DecayKind::raster) chunks.insert(chunks.end(), {1, 4, geometry.tokens() + 3});
+      for (std::int64_t chunk : chunks) {
+        pattern.chunk = chunk;
+        patterns.push_back(pattern);
+      }
+      pattern.chunk = 0;
+    }
+  }
+  return patterns;
+}
+
+ops::DecayTables decay_tables(Operands& operands, const Geometry& geometry, const RetentionPattern& pattern,
+                              bool with_row_scale) {
+  const auto tables = retention::make_decay_tables({.pattern = pattern,
+                                                    .heads = static_cast<int>(geometry.heads),
+                                                    .speed = retention::DecaySpeed::fast,
+                                                    .height = geometry.height,
+                                                    .tokens = geometry.tokens()});
+  const Shape per_token{tables.heads, tables.chunk};
+  ops::DecayTables views;
+  views.gamma = operands.given("gamma", {tables.heads}, tables.gamma);
+  views.mask = operands.given("mask", {tables.heads, tables.chunk, tables.chunk}, tables.mask);
+  views.xi = operands.given("xi", per_token, tables.xi);
+  views.zeta = operands.given("zeta", per_token, tables.zeta);
+  views.carry = operands.given("carry", {tables.heads, 2}, tables.carry);
+  views.xi_up = operands.given("xi_up", per_token, tables.xi_up);
+  views.zeta_up = operands.given("zeta_up", per_token, tables.zeta_up);
+  if (with_row_scale)
+    views.row_scale = operands.given("row_scale", {tables.heads, tables.tokens}, tables.row_scale);
+  return views;
+}
+
+struct Options {
+  bool row_scale = true;
+  bool states = false;  // in and out; causal only
+  Layout layout = kPacked;
+};
+std::string text_of(const Options& options) {
+  return fmt::format("{}{}{}", options.row_scale ? "" : " unscaled", options.states ? " states" : "",
+                     conformance::text_of(options.layout));
+}
+
+void add_retention(std::vector<Case>& cases, const Geometry& geometry, const RetentionPattern& pattern,
+                   const Options& options) {
+  const std::string text = fmt::format("{} {}{}", geometry.text(), text_of(pattern), text_of(options));
+  const Layout& layout = options.layout;
+  cases.push_back({"Retention/" + text, [=](Operands& operands) {
+                     ops::Retention op;
+                     op.q = operands.input("q", geometry.keys(), layout);
+                     op.k = operands.input("k", geometry.keys(), layout);
+                     op.v = operands.input("v", geometry.values(), layout);
+                     op.o = operands.output("o", geometry.values(), layout);
+                     if (options.states) {
+                       op.state_in = operands.input("state_in", geometry.state());
+                       op.state_out = operands.output("state_out", geometry.state());
+                     }
+                     op.tables = decay_tables(operands, geometry, pattern, options.row_scale);
+                     op.pattern = pattern;
+                     return op;
+                   }});
+  if (options.states) {
+    cases.push_back({"Retention/state in place " + text, [=](Operands& operands) {
+                       ops::Retention op;
+                       op.q = operands.input("q", geometry.keys(), layout);
+                       op.k = operands.input("k", geometry.keys(), layout);
+                       op.v = operands.input("v", geometry.values(), layout);
+                       op.o = operands.output("o", geometry.values(), layout);
+                       op.state_in = op.state_out = operands.update("state", geometry.state());
+                       op.tables = decay_tables(operands, geometry, pattern, options.row_scale);
+                       op.pattern = pattern;
+                       return op;
+                     }});
+  }
+  cases.push_back({"RetentionGradient/" + text, [=](Operands& operands) {
+                     ops::RetentionGradient op;
+                     op.q = operands.input("q", geometry.keys(), layout);
+                     op.k = operands.input("k", geometry.keys(), layout);
+                     op.v = operands.input("v", geometry.values(), layout);
+                     op.d_o = operands.input("d_o", geometry.values(), layout);
+                     if (options.states) {
+                       op.state_in = operands.input("state_in", geometry.state());
+                       op.d_state_out = operands.input("d_state_out", geometry.state());
+                       op.d_state_in = operands.output("d_state_in", geometry.state());
+                     }
+                     op.d_q = operands.output("d_q", geometry.keys(), layout);
+                     op.d_k = operands.output("d_k", geometry.keys(), layout);
+                     op.d_v = operands.output("d_v", geometry.values(), layout);
+                     op.tables = decay_tables(operands, geometry, pattern, options.row_scale);
+                     op.pattern = pattern;
+                     return op;
+                   }});
+}
+
+struct BlockOptions {
+  bool gate = true, rotation = true, states = false;
+  HeadNormKind head_norm = HeadNormKind::layer;
+  Layout layout = kPacked;
+};
+std::string text_of(const BlockOptions& options) {
+  return fmt::format("{}{}{}{}{}", options.gate ? "" : " ungated", options.rotation ? "" : " unturned",
+                     options.states ? " states" : "", options.head_norm == HeadNormKind::rms ? " rms" : "",
+                     conformance::text_of(options.layout));
+}
+
+// What the block and its gradient share. ε is not small beside the variance of all rows, so that it counts.
+void set_common(auto& op, Operands& operands, const Geometry& geometry, const RetentionPattern& pattern,
+                const BlockOptions& options) {
+  op.q = operands.input("q", geometry.keys(), options.layout);
+  op.k = operands.input("k", geometry.keys(), options.layout);
+  op.v = operands.input("v", geometry.values(), options.layout);
+  if (options.gate) op.g = operands.input("g", geometry.values(), options.layout);
+  if (options.rotation) {
+    const auto tables = retention::make_rotation_tables({.position = retention::Position::raster,
+                                                         .key_width = geometry.key_width,
+                                                         .row_width = geometry.width,
+                                                         .tokens = geometry.tokens()});
+    op.cosine = operands.given("cosine", geometry.angles(), tables.cosine);
+    op.sine = operands.given("sine", geometry.angles(), tables.sine);
+  }
+  op.tables = decay_tables(operands, geometry, pattern, true);
+  op.pattern = pattern;
+  op.key_scale = 1 / std::sqrt(static_cast<float>(geometry.key_width));
+  op.head_norm = options.head_norm;
+  op.epsilon = 1e-2f;
+}
+
+void add_block(std::vector<Case>& cases, const Geometry& geometry, const RetentionPattern& pattern,
+               const BlockOptions& options) {
+  const std::string text = fmt::format("{} {}{}", geometry.text(), text_of(pattern), text_of(options));
+  for (Write write : kWrites) {
+    cases.push_back({"RetentionBlock/" + text + conformance::text_of(write), [=](Operands& operands) {
+                       ops::RetentionBlock op;
+                       set_common(op, operands, geometry, pattern, options);
+                       op.y = written(operands, "y", geometry.values(), options.layout, write);
+                       op.write = write;
+                       if (options.states) {
+                         op.state_in = operands.input("state_in", geometry.state());
+                         op.state_out = operands.output("state_out", geometry.state());
+                       }
+                       return op;
+                     }});
+  }
+  if (options.states) return;
+  cases.push_back({"RetentionBlockGradient/" + text, [=](Operands& operands) {
+                     ops::RetentionBlockGradient op;
+                     set_common(op, operands, geometry, pattern, options);
+                     op.d_y = operands.input("d_y", geometry.values(), options.layout);
+                     op.d_q = operands.output("d_q", geometry.keys(), options.layout);
+                     op.d_k = operands.output("d_k", geometry.keys(), options.layout);
+                     op.d_v = operands.output("d_v", geometry.values(), options.layout);
+                     if (options.gate) op.d_g = operands.output("d_g", geometry.values(), options.layout);
+                     return op;
+                   }});
+}
+
+}  // namespace
+
+void add_retention_cases(std::vector<Case>& cases) {
+  constexpr Layout kReversed{.reversed = 1};
+  for (const Geometry& geometry : kGeometries) {
+    for (const RetentionPattern& pattern : patterns_of(geometry)) {
+      const bool causal = !pattern.bidirectional;
+      add_retention(cases, geometry, pattern, {});
+      add_retention(cases, geometry, pattern, {.row_scale = false, .states = causal, .layout = kGaps});
+      add_retention(cases, geometry, pattern, {.states = causal, .layout = kReversed});
+      add_block(cases, geometry, pattern, {});
+      add_block(cases, geometry, pattern, {.states = causal, .layout = kGaps});
+      add_block(cases, geometry, pattern,
+                {.gate = false, .head_norm = HeadNormKind::rms, .layout = kReversed});
+      add_block(cases, geometry, pattern, {.rotation = false});
+    }
+  }
+}
+
+}  // namespace vretnet::conformance

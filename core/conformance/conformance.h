@@ -1,0 +1,43 @@
+// One table of hard cases for every op, and the check of a backend against the reference: the tests run it,
+// and so does `vretnet selfcheck`, where users prove a build on their own processor.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/conformance/operands.h"
+#include "core/ops/backend.h"
+
+namespace vretnet::conformance {
+
+struct Case {
+  std::string name;                        // "LayerNorm/rows 3 width 17 gaps"
+  std::function<ops::Op(Operands&)> make;  // the same views whenever it is called
+  std::vector<std::string>
+      without_influence{};  // inputs that change no output here (one value normalized is 0)
+};
+
+// Every op, over hard shapes: 1, odd, no multiple of 16, transposed, with gaps, reversed, accumulating or
+// not, empty batches, each optional view given and not.
+std::vector<Case> conformance_cases();
+
+struct Result {
+  bool passed = false;
+  double worst = 0;    // the largest |difference| / bound of any output element
+  std::string reason;  // why it did not pass
+};
+
+// Runs the case on the backend and holds every output element against the reference in double, under a bound
+// of `slack` · u · (the roundings that reach the element, core/backends/reference/tracked.h), u the dtype's
+// unit roundoff; slack 4 leaves room for another order of summation. NaN, infinities, writes outside the
+// outputs and changed inputs do not pass either. The workspace is as small as the backend asked for and full
+// of NaN.
+constexpr double kSlack = 4;
+Result run_case(Backend& backend, DType dtype, const Case& the_case, double slack = kSlack);
+
+// Whether the f32 bound would notice a mistake: for every random input with influence, an op that ignores the
+// input's last element has to exceed it.
+Result check_bound_is_sharp(const Case& the_case);
+
+}  // namespace vretnet::conformance

@@ -1,0 +1,151 @@
+#include "core/conformance/operands.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "core/base/check.h"
+#include "core/base/random.h"
+
+namespace vretnet::conformance {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int64_t kMargin = 16;  // guard elements at both ends; keeps packed views aligned
+
+View whole(const Buffer* buffer, DType dtype, std::int64_t elements) {
+  return View(buffer, dtype, Shape{elements});
+}
+
+// A view of `shape` somewhere in a buffer of `elements`, which it sets.
+View place(const Buffer* buffer, DType dtype, const Shape& shape, const Layout& layout,
+           std::int64_t& elements) {
+  Shape outer = shape;
+  if (layout.transposed) std::swap(outer[shape.rank() - 2], outer[shape.rank() - 1]);
+  for (int axis = 0; axis < outer.rank(); ++axis) outer[axis] += 2 * layout.gap;
+  View view(buffer, dtype, outer, kMargin);
+  elements = outer.elements() + 2 * kMargin;
+  for (int axis = 0; axis < outer.rank(); ++axis) {
+    view = view.slice(axis, layout.gap, view.extent(axis) - 2 * layout.gap);
+  }
+  if (layout.transposed) view = view.transposed();
+  if (layout.reversed >= 0) view = view.reversed(layout.reversed);
+  return view;
+}
+
+std::vector<std::int64_t> positions_of(const View& view) {
+  std::vector<std::int64_t> positions{view.offset()};
+  for (int axis = 0; axis < view.rank(); ++axis) {
+    std::vector<std::int64_t> next;
+    next.reserve(positions.size() * static_cast<std::size_t>(view.extent(axis)));
+    for (std::int64_t position : positions) {
+      for (std::int64_t i = 0; i < view.extent(axis); ++i) next.push_back(position + i * view.stride(axis));
+    }
+    positions = std::move(next);
+  }
+  return positions;
+}
+
+}  // namespace
+
+View Operands::add(const std::string& name, Kind kind, const Shape& shape, const Layout& layout) {
+  Operand& operand = operands_.emplace_back();
+  operand.name = name;
+  operand.kind = kind;
+  operand.buffer = std::make_unique<Buffer>();
+  std::int64_t elements = 0;
+  operand.view = place(operand.buffer.get(), dtype_, shape, layout, elements);
+  operand.positions = positions_of(operand.view);
+  operand.initial.assign(static_cast<std::size_t>(elements), operand.written() ? kGuard : kNan);
+  for (std::int64_t position : operand.positions) operand.initial[static_cast<std::size_t>(position)] = kNan;
+  return operand.view;
+}
+
+void Operands::randomize(Operand& operand, Values values) {
+  Random random(seed_, {operands_.size()});
+  for (std::int64_t position : operand.positions) {
+    const double value = values == Values::positive ? random.uniform(0.1, 1)
+                         : values == Values::large  ? 30 + random.normal()
+                                                    : random.normal();
+    operand.initial[static_cast<std::size_t>(position)] = static_cast<float>(value);
+  }
+}
+
+View Operands::input(const std::string& name, const Shape& shape, const Layout& layout, Values values) {
+  const View view = add(name, Kind::input, shape, layout);
+  randomize(operands_.back(), values);
+  return view;
+}
+
+View Operands::update(const std::string& name, const Shape& shape, const Layout& layout, Values values) {
+  const View view = add(name, Kind::update, shape, layout);
+  randomize(operands_.back(), values);
+  return view;
+}
+
+View Operands::output(const std::string& name, const Shape& shape, const Layout& layout) {
+  return add(name, Kind::output, shape, layout);
+}
+
+View Operands::given(const std::string& name, const Shape& shape, const std::vector<double>& values) {
+  if (values.empty() && shape.elements() > 0) return {};
+  const View view = add(name, Kind::given, shape, kPacked);
+  Operand& operand = operands_.back();
+  check(values.size() == operand.positions.size(), "{} values for {} of {}", values.size(), name,
+        shape.text());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    operand.initial[static_cast<std::size_t>(operand.positions[i])] = static_cast<float>(values[i]);
+  }
+  return view;
+}
+
+std::vector<double> Operands::values(const std::string& name) const {
+  const auto operand = std::find_if(operands_.begin(), operands_.end(),
+                                    [&](const Operand& each) { return each.name == name; });
+  check(operand != operands_.end(), "there is no operand {}", name);
+  std::vector<double> values;
+  for (std::int64_t position : operand->positions) {
+    values.push_back(operand->initial[static_cast<std::size_t>(position)]);
+  }
+  return values;
+}
+
+void Operands::drop_last_element(std::size_t operand) {
+  Operand& dropped = operands_[operand];
+  check(!dropped.positions.empty(), "{} has no elements", dropped.name);
+  dropped.initial[static_cast<std::size_t>(dropped.positions.back())] = 0;
+}
+
+void Operands::upload(Backend& backend) {
+  for (Operand& operand : operands_) {
+    const std::size_t elements = operand.initial.size();
+    operand.buffer->bytes = elements * bytes_of(dtype_);
+    operand.buffer->data = backend.allocate(operand.buffer->bytes);
+    const View target = whole(operand.buffer.get(), dtype_, static_cast<std::int64_t>(elements));
+    if (dtype_ == DType::f32) {
+      const std::vector<float> rounded(operand.initial.begin(), operand.initial.end());
+      backend.upload(target, rounded.data());
+    } else {
+      backend.upload(target, operand.initial.data());
+    }
+  }
+}
+
+void Operands::release(Backend& backend) {
+  for (Operand& operand : operands_) backend.release(std::exchange(operand.buffer->data, nullptr));
+}
+
+std::vector<double> Operands::download(Backend& backend, const Operand& operand) const {
+  const std::size_t elements = operand.initial.size();
+  const View source = whole(operand.buffer.get(), dtype_, static_cast<std::int64_t>(elements));
+  if (dtype_ == DType::f64) {
+    std::vector<double> values(elements);
+    backend.download(source, values.data());
+    return values;
+  }
+  std::vector<float> values(elements);
+  backend.download(source, values.data());
+  return {values.begin(), values.end()};
+}
+
+}  // namespace vretnet::conformance
