@@ -160,19 +160,20 @@ Image resample(const ImageView& source, const Box& box, const Size& size, const 
             window.left + window.width <= size.width && window.top + window.height <= size.height,
         "window {}, {}, {} x {} of {} x {}", window.left, window.top, window.width, window.height, size.width,
         size.height);
-  const Filter filter = filter_of(interpolation);
   const bool same_width = size.width == source.width && box.left == 0 && box.right == float(source.width);
   const bool same_height = size.height == source.height && box.top == 0 && box.bottom == float(source.height);
 
   Rectangle needed = window;
   Weights across, down;
   if (!same_width) {
-    across = make_weights(source.width, box.left, box.right, size.width, window.left, window.width, filter);
+    across =
+        make_weights(source.width, box.left, box.right, size.width, window.left, window.width, interpolation);
     needed.left = across.origin;
     needed.width = across.extent;
   }
   if (!same_height) {
-    down = make_weights(source.height, box.top, box.bottom, size.height, window.top, window.height, filter);
+    down = make_weights(source.height, box.top, box.bottom, size.height, window.top, window.height,
+                        interpolation);
     needed.top = down.origin;
     needed.height = down.extent;
   }
