@@ -15,10 +15,6 @@ namespace vretnet::retention {
 std::size_t workspace_bytes(const ops::Retention& op);
 std::size_t workspace_bytes(const ops::RetentionGradient& op);
 
-// Stops the program where an op's tables do not fit its pattern.
-void check_tables(const ops::Retention& op);
-void check_tables(const ops::RetentionGradient& op);
-
 // Scratch of one head, used again by the next.
 struct Scratch {
   View states;  // [states, d_k, d_v]
@@ -71,7 +67,7 @@ void run_form(const HeadGradient<T>& head) {
 template <class T>
 void run(const ops::Retention& op) {
   if (op.q.elements() == 0) return;
-  check_tables(op);
+  ops::validate(op);
   ops::Workspace workspace(op.workspace);
   const Scratch scratch = take_scratch(op, workspace);
   for_each_head(op.q, [&](std::int64_t b, std::int64_t h) {
@@ -93,7 +89,7 @@ void run(const ops::Retention& op) {
 template <class T>
 void run(const ops::RetentionGradient& op) {
   if (op.q.elements() == 0) return;
-  check_tables(op);
+  ops::validate(op);
   ops::Workspace workspace(op.workspace);
   const Scratch scratch = take_scratch(op, workspace);
   for_each_head(op.q, [&](std::int64_t b, std::int64_t h) {

@@ -20,12 +20,17 @@ struct Layout {
   bool reversed = false;
 };
 
-// visit(offset in elements) for each element of a view of rank ≤ kMaxRank, row-major.
+// visit(offset in elements) for each element of a view, row-major.
 template <class Visit>
-void for_each_offset(const View& view, const Visit& visit, int axis = 0, std::int64_t offset = 0) {
-  if (axis == view.rank()) return visit(view.offset() + offset);
-  for (std::int64_t i = 0; i < view.extent(axis); ++i)
-    for_each_offset(view, visit, axis + 1, offset + i * view.stride(axis));
+void for_each_offset(const View& view, const Visit& visit) {
+  for (std::int64_t i = 0; i < view.elements(); ++i) {
+    std::int64_t offset = view.offset(), rest = i;
+    for (int axis = view.rank() - 1; axis >= 0; --axis) {
+      offset += rest % view.extent(axis) * view.stride(axis);
+      rest /= view.extent(axis);
+    }
+    visit(offset);
+  }
 }
 
 template <class T>
