@@ -17,7 +17,7 @@ struct ScannedClass {
 };
 
 struct ScannedSplit {
-  std::string name;  // "train", "val"; "" for the one split of ROOT/CLASS/…
+  std::string name;  // "train", "val", "test"; "" for the one split of ROOT/CLASS/…
   std::filesystem::path folder;
   std::vector<ScannedClass> classes;         // sorted by name (by bytes), empty ones included
   std::vector<std::filesystem::path> loose;  // images in `folder` itself, outside of any class
@@ -25,14 +25,15 @@ struct ScannedSplit {
 
 struct FolderScan {
   std::filesystem::path root;
-  std::vector<ScannedSplit> splits;          // train (and val), or one without a name
+  std::vector<ScannedSplit> splits;          // train, val, test in this order, or one without a name
   std::vector<std::filesystem::path> loose;  // images in `root` of a train/val layout
   std::vector<std::filesystem::path> other;  // files without an image's extension
 };
 
-// ROOT/train/CLASS/… with an optional ROOT/val/CLASS/…, where ROOT/train holds folders; else ROOT/CLASS/….
-// Names that start with a dot are passed over, links are followed (a link to a folder that holds it is not).
-// Throws DataError naming a folder that cannot be read. Classes may be empty here.
+// ROOT/train/CLASS/… where ROOT/train holds folders, with ROOT/val/CLASS/… (or valid, validation) and
+// ROOT/test/CLASS/… where they exist; else ROOT/CLASS/…. Names that start with a dot are passed over, links
+// are followed (but not in circles). Throws DataError naming a folder that cannot be read. Classes may be
+// empty here.
 FolderScan scan_folder(const std::filesystem::path& root);
 
 }  // namespace vretnet::datasets

@@ -33,7 +33,7 @@ struct DataSplits {
 DataSplits open_data(const std::string& path, const DataOptions& options = {});
 
 // Every picture of `path` as one data set, named after itself: of a layout with splits the one called `split`
-// ("train" or "val"), of one without all of it. For eval on folders that were not split by us.
+// ("train", "val", "test"), of one without all of it. For eval on folders that were not split by us.
 DatasetPointer open_split(const std::string& path, const std::string& split, const DataOptions& options = {});
 
 // The folder that `path` stands for: itself, or where the data set of that name is installed
