@@ -77,9 +77,10 @@ void add_sums(std::vector<Case>& cases, const Shape& shape, const Layout& layout
   if (shape.rank() != 3) return;
   const Shape addend{shape[1], shape[2]};
   cases.push_back({"BroadcastAdd/" + text, [=](Operands& operands) {
-                     return ops::BroadcastAdd{.x = operands.input("x", shape, layout),
-                                              .addend = operands.input("addend", addend, layout),
-                                              .y = operands.output("y", shape, layout)};
+                     return ops::BroadcastAdd{
+                         .x = operands.input("x", shape, layout),
+                         .addend = operands.input("addend", addend, Layout{.gap = layout.gap}),
+                         .y = operands.output("y", shape, layout)};
                    }});
   cases.push_back({"BroadcastAdd/in place " + text, [=](Operands& operands) {
                      const View y = operands.update("y", shape, layout);

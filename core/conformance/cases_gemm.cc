@@ -50,7 +50,10 @@ void add_matrices(std::vector<Case>& cases, const Sizes& sizes, const Epilogue& 
                    [=](Operands& operands) {
                      const Shape y_shape{sizes.rows, sizes.columns};
                      Gemm op;
-                     op.a = operands.input("a", {sizes.rows, sizes.depth}, a_layout);
+                     // Small where an activation follows, which a large sum would saturate.
+                     const Values values =
+                         epilogue.activation == ActivationKind::none ? Values::normal : Values::small;
+                     op.a = operands.input("a", {sizes.rows, sizes.depth}, a_layout, values);
                      op.b = operands.input("b", {sizes.depth, sizes.columns}, b_layout);
                      op.y = written(operands, "y", y_shape, y_layout, epilogue.write);
                      if (epilogue.bias) op.bias = operands.input("bias", {sizes.columns});

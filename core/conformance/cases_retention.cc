@@ -1,4 +1,5 @@
 #include <cmath>
+#include <iterator>
 
 #include "core/conformance/cases.h"
 #include "core/retention/decay.h"
@@ -25,7 +26,7 @@ struct Geometry {
   }
 };
 
-const Geometry kGeometries[] = {{1, 1, 1, 1, 2, 2},   {2, 3, 5, 3, 8, 16},  {1, 7, 7, 2, 32, 64},
+const Geometry kGeometries[] = {{1, 1, 1, 1, 2, 5},   {2, 3, 5, 3, 8, 16},  {1, 7, 7, 2, 32, 64},
                                 {1, 8, 8, 3, 32, 32}, {2, 1, 17, 2, 16, 8}, {1, 5, 1, 2, 6, 10},
                                 {0, 4, 4, 2, 8, 8}};
 
@@ -209,17 +210,23 @@ void add_block(std::vector<Case>& cases, const Geometry& geometry, const Retenti
 
 void add_retention_cases(std::vector<Case>& cases) {
   constexpr Layout kReversed{.reversed = 1};
+  // Every pattern meets every geometry; the options take turns.
+  std::size_t turn = 0;
   for (const Geometry& geometry : kGeometries) {
     for (const RetentionPattern& pattern : patterns_of(geometry)) {
       const bool causal = !pattern.bidirectional;
-      add_retention(cases, geometry, pattern, {});
-      add_retention(cases, geometry, pattern, {.row_scale = false, .states = causal, .layout = kGaps});
-      add_retention(cases, geometry, pattern, {.states = causal, .layout = kReversed});
-      add_block(cases, geometry, pattern, {});
-      add_block(cases, geometry, pattern, {.states = causal, .layout = kGaps});
-      add_block(cases, geometry, pattern,
-                {.gate = false, .head_norm = HeadNormKind::rms, .layout = kReversed});
-      add_block(cases, geometry, pattern, {.rotation = false});
+      const Options options[] = {{},
+                                 {.row_scale = false, .states = causal, .layout = kGaps},
+                                 {.states = causal, .layout = kReversed}};
+      const BlockOptions block_options[] = {
+          {},
+          {.states = causal, .layout = kGaps},
+          {.gate = false, .head_norm = HeadNormKind::rms, .layout = kReversed},
+          {.rotation = false},
+          {.layout = kGaps}};
+      add_retention(cases, geometry, pattern, options[turn % std::size(options)]);
+      add_block(cases, geometry, pattern, block_options[turn % std::size(block_options)]);
+      ++turn;
     }
   }
 }

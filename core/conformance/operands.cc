@@ -1,6 +1,7 @@
 #include "core/conformance/operands.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -66,6 +67,7 @@ void Operands::randomize(Operand& operand, Values values) {
   for (std::int64_t position : operand.positions) {
     const double value = values == Values::positive ? random.uniform(0.1, 1)
                          : values == Values::large  ? 30 + random.normal()
+                         : values == Values::small  ? 0.25 * random.normal()
                                                     : random.normal();
     operand.initial[static_cast<std::size_t>(position)] = static_cast<float>(value);
   }
@@ -113,7 +115,8 @@ std::vector<double> Operands::values(const std::string& name) const {
 void Operands::drop_last_element(std::size_t operand) {
   Operand& dropped = operands_[operand];
   check(!dropped.positions.empty(), "{} has no elements", dropped.name);
-  dropped.initial[static_cast<std::size_t>(dropped.positions.back())] = 0;
+  double& element = dropped.initial[static_cast<std::size_t>(dropped.positions.back())];
+  element = std::abs(element) >= 0.5 ? 0 : element + 1;
 }
 
 void Operands::upload(Backend& backend) {

@@ -24,6 +24,7 @@ constexpr Layout kGaps{.gap = 3};
 
 enum class Values : std::uint8_t {
   normal,    // mean 0, deviation 1
+  small,     // mean 0, deviation 0.25
   positive,  // 0.1 … 1
   large,     // mean 30, deviation 1: where a careless variance cancels
 };
@@ -56,7 +57,8 @@ class Operands {
   const std::vector<Operand>& all() const { return operands_; }
   std::vector<double> values(const std::string& name) const;  // of the view, row-major, before any op
 
-  // Random inputs lose their last element (it becomes 0): the mistake that a bound has to notice.
+  // The operand loses its last element (it becomes 0, or 1 more where it was nearly 0): the mistake that a
+  // bound has to notice.
   void drop_last_element(std::size_t operand);
 
   // Takes memory of `backend` and fills it; `release` gives it back.
