@@ -3,28 +3,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#if __has_include("core/backends/onednn/onednn_backend.h")
 #include "core/backends/onednn/onednn_backend.h"
-#define WITH_ONEDNN
-#endif
 #include "core/backends/reference/reference_backend.h"
 #include "core/base/error.h"
 
 namespace vretnet {
 
 std::vector<std::string> available_backends() {
-  return {
-#ifdef WITH_ONEDNN
-      "onednn",
-#endif
-      "reference"};
+  return {"onednn", "reference"};
 }
 
 std::unique_ptr<Backend> make_backend(const std::string& name, int threads) {
-#ifdef WITH_ONEDNN
-  if (name == "onednn") return onednn::make_onednn_backend(threads);
-#endif
-  (void)threads;
+  if (name == "onednn") return make_onednn_backend(threads);
   if (name == "reference") return reference::make_reference_backend();
   throw UsageError(
       fmt::format("backend \"{}\" is unknown; available: {}", name, fmt::join(available_backends(), ", ")));

@@ -1,11 +1,10 @@
 #include "core/backends/reference/tracked_backend.h"
 
-#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "core/backends/reference/kernels.h"
 #include "core/backends/reference/reference_backend.h"
-#include "core/base/check.h"
 #include "core/ops/composed.h"
 #include "core/ops/fields.h"
 #include "core/retention/retention.h"
@@ -13,62 +12,68 @@
 namespace vretnet::reference {
 namespace {
 
-// One of the two numbers of every element of an op's views, in contiguous doubles, and the op over these.
+// An op of the retention family over contiguous doubles: project(element) of every element that it reads.
 template <class AnOp>
-class Plane {
+class Projection {
  public:
-  Plane(const AnOp& op, double Tracked::*part) : op_(op), part_(part) {
+  template <class Project>
+  Projection(const AnOp& op, const Project& project) : op_(op) {
     // The views of op_, which is ours, are exchanged for contiguous ones of the same shapes.
     ops::visit_fields_of(op_, [&](const ops::Field& field) {
       if (!field.view) return;
-      Copy& copy = copies_.emplace_back(field.view);
-      copy.elements.resize(static_cast<std::size_t>(field.view.elements()));
-      copy.buffer =
-          std::make_unique<Buffer>(Buffer{copy.elements.data(), copy.elements.size() * sizeof(double)});
-      if (field.use != ops::Use::write)
-        transfer(copy, [](Tracked& from, double& to, auto p) { to = from.*p; });
-      const_cast<View&>(field.view) = View(copy.buffer.get(), DType::f64, field.view.shape());
+      const Elements<Tracked> original(field.view);
+      const Allocation& copy = copies_.emplace_back(*memory_, DType::f64, field.view.shape());
+      if (field.use == ops::Use::read) {
+        double* next = copy.view().template data<double>();
+        for_each_index(original.shape(), [&](const Indices& index) { *next++ = project(original[index]); });
+      }
+      const_cast<View&>(field.view) = copy.view();
     });
-    workspace_.resize(retention::workspace_bytes(op_) / sizeof(double) + kAligned);
-    const auto misplaced = reinterpret_cast<std::uintptr_t>(workspace_.data()) / sizeof(double) % kAligned;
-    workspace_buffer_ = {workspace_.data() + (kAligned - misplaced) % kAligned,
-                         (workspace_.size() - kAligned) * sizeof(double)};
-    op_.workspace = View(&workspace_buffer_, DType::f64, {static_cast<Index>(workspace_.size() - kAligned)});
+    const auto bytes = static_cast<Index>(retention::workspace_bytes(op_));
+    op_.workspace = copies_.emplace_back(*memory_, DType::f64, Shape{bytes / 8}).view();
+    retention::run<double>(op_);
   }
 
-  void run() {
-    retention::run<double>(op_);
-    std::size_t next = 0;
-    ops::visit_fields_of(op_, [&](const ops::Field& field) {
-      if (!field.view) return;
-      Copy& copy = copies_[next++];
-      if (field.use != ops::Use::read)
-        transfer(copy, [](Tracked& to, double& from, auto p) { to.*p = from; });
-    });
-  }
+  // The values of all the fields, one after the other as in `fields`.
+  const double* field(std::size_t index) const { return copies_[index].view().data<double>(); }
 
  private:
-  static constexpr std::size_t kAligned = 64 / sizeof(double);
-  struct Copy {
-    explicit Copy(const View& view) : original(view) {}
-    View original;
-    std::vector<double> elements;
-    std::unique_ptr<Buffer> buffer;
-  };
-
-  void transfer(Copy& copy, auto&& move) {
-    const Elements<Tracked> original(copy.original);
-    std::size_t next = 0;
-    for_each_index(original.shape(),
-                   [&](const Indices& index) { move(original[index], copy.elements[next++], part_); });
-  }
-
+  std::unique_ptr<Backend> memory_ = make_reference_backend();
+  std::vector<Allocation> copies_;
   AnOp op_;
-  double Tracked::*part_;
-  std::vector<Copy> copies_;
-  std::vector<double> workspace_;
-  Buffer workspace_buffer_;
 };
+
+// Roundings of a retention: a score has d_k or d_v products, a sum runs over the tokens, a state is made of
+// all of them and decays as often.
+double roundings(const auto& op) {
+  return static_cast<double>(2 * op.q.extent(1) + op.q.extent(3) + op.v.extent(3) + 8);
+}
+
+// A retention is linear in every view, with decays that are never negative. So the retention of magnitudes is
+// Σ|terms|, and what it gains where every magnitude is larger by u·error is what the errors of the inputs
+// make of the output.
+template <class AnOp>
+void run_retention(const AnOp& op) {
+  if (op.q.elements() == 0) return;
+  const Projection<AnOp> values(op, [](const Tracked& x) { return x.value; });
+  const Projection<AnOp> terms(op, [](const Tracked& x) { return std::abs(x.value); });
+  const Projection<AnOp> enlarged(
+      op, [](const Tracked& x) { return std::abs(x.value) + kUnitRoundoff * x.error; });
+  std::size_t field_index = 0;
+  ops::visit_fields_of(op, [&](const ops::Field& field) {
+    if (!field.view) return;
+    const std::size_t i = field_index++;
+    if (field.use == ops::Use::read) return;
+    const Elements<Tracked> output(field.view);
+    std::size_t next = 0;
+    for_each_index(output.shape(), [&](const Indices& index) {
+      const double value = values.field(i)[next], sum = terms.field(i)[next],
+                   larger = enlarged.field(i)[next];
+      output[index] = {value, std::abs(value), roundings(op) * sum + (larger - sum) / kUnitRoundoff};
+      ++next;
+    });
+  });
+}
 
 class TrackedBackend final : public Backend {
  public:
@@ -108,20 +113,10 @@ class TrackedBackend final : public Backend {
 
   static void run_one(const auto& op) { reference::run<Tracked>(op); }
   static void run_one(const ops::Convert& op) { convert<Tracked, Tracked>(op); }
-  // A retention is linear in every view with decays that are never negative, so its magnitude is the
-  // retention of magnitudes.
-  static void run_one(const ops::Retention& op) { run_planes(op); }
-  static void run_one(const ops::RetentionGradient& op) { run_planes(op); }
+  static void run_one(const ops::Retention& op) { run_retention(op); }
+  static void run_one(const ops::RetentionGradient& op) { run_retention(op); }
   void run_one(const ops::RetentionBlock& op) { ops::run_composed(*this, op); }
   void run_one(const ops::RetentionBlockGradient& op) { ops::run_composed(*this, op); }
-  template <class AnOp>
-  static void run_planes(const AnOp& op) {
-    if (op.q.elements() == 0) return;
-    Plane<AnOp> values(op, &Tracked::value), magnitudes(op, &Tracked::magnitude);
-    values.run();
-    magnitudes.run();
-  }
-
   static std::size_t workspace_of(const auto&) { return 0; }
   std::size_t workspace_of(const ops::RetentionBlock& op) const {
     return ops::composed_workspace_bytes(*this, op);

@@ -1,5 +1,5 @@
-// The reference on Tracked numbers (tracked.h): values in double beside the magnitude of their terms, from
-// which the conformance tests make their bounds.
+// The reference on Tracked numbers (tracked.h): values in double beside a count of what rounding can have done
+// to them, from which the conformance tests make their bounds.
 #pragma once
 
 #include <memory>
