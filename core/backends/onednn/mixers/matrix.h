@@ -22,7 +22,7 @@ struct Matrix {
   explicit operator bool() const { return data != nullptr; }
   operator Matrix<const T>() const { return {data, stride}; }  // NOLINT(google-explicit-constructor)
   T* row(std::size_t r) const { return data + static_cast<std::ptrdiff_t>(r) * stride; }
-  Matrix from_row(std::size_t r) const { return {row(r), stride}; }
+  Matrix from_row(std::size_t r) const { return data ? Matrix{row(r), stride} : Matrix(); }
 };
 using Input = Matrix<const float>;
 using Output = Matrix<float>;

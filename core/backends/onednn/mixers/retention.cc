@@ -24,6 +24,7 @@ struct ForwardScratch {
   Output k_transposed;  // [d_k, chunk]
   Output scores;        // [a row block, chunk]
   Output o;             // [chunk, d_v]
+  RowNumbers numbers;
   Output weighted;      // [chunk, d_k or d_v]
   Output state;         // R, [d_k, d_v]
   Output later_states;  // U of the chunks 1 …, one below the other
@@ -38,6 +39,7 @@ struct ForwardScratch {
     k_transposed = scratch.take(d_k, padded(tokens));
     scores = scratch.take(std::min(tokens, kRows), padded(tokens));
     o = scratch.take(tokens, d_v);
+    numbers = RowNumbers(scratch, tokens);
     weighted = scratch.take(tokens, std::max(d_k, d_v));
     state = scratch.take(d_k, d_v);
     if (plan.bidirectional && plan.chunks > 1) later_states = scratch.take((plan.chunks - 1) * d_k, d_v);
@@ -97,11 +99,8 @@ void run_retention(RetentionHead head, float* memory) {
     if (i + 1 < plan.chunks || head.state_out) {
       add_to_state(count, d_k, d_v, s.k, weights.zeta, v, weights.carry, s.weighted, state);
     }
-    for (std::size_t r = 0; r < count; ++r) {
-      const float row_scale = head.tables.row_scale ? head.tables.row_scale[first + r] : 1;
-      finish_row(head.shape, row_scale, s.o.row(r), head.g ? head.g.row(first + r) : nullptr,
-                 head.y.row(first + r));
-    }
+    finish_rows(head.shape, count, row_scale_of(head, first), s.o, head.g.from_row(first),
+                head.y.from_row(first), s.numbers);
   }
   put_state(head.shape, state, head.state_out);
 }

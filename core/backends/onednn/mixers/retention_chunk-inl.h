@@ -48,6 +48,10 @@ HWY_INLINE ChunkWeights weights_of(const RetentionHead& head, std::size_t i) {
           tables.carry ? tables.carry[missing > 0] : 0};
 }
 
+HWY_INLINE const float* row_scale_of(const RetentionHead& head, std::size_t first) {
+  return head.tables.row_scale ? head.tables.row_scale + first : nullptr;
+}
+
 // scores = (a bᵀ) ⊙ D_B for the rows of a block; b comes transposed, its padding zeros.
 HWY_INLINE void masked_scores(const RetentionHead& head, const RowBlock& block, std::size_t width, Input a,
                               Input b_transposed, Output scores) {

@@ -29,10 +29,11 @@ bool keeps_scores(const RetentionShape& shape) {
 struct GradientScratch {
   float* own_tables;
   Output q, k, d_o;  // [tokens, width]: turned q and k; ∂loss/∂o without norm, gate and row scale
-  Output k_transposed, v_transposed;            // [width, chunk]
-  Output scores, kept_scores;                   // [a row block or all, chunk]
-  Output o;                                     // [chunk, d_v]
-  Output d_q, d_k;                              // [chunk, d_k], turned
+  Output k_transposed, v_transposed;  // [width, chunk]
+  Output scores, kept_scores;         // [a row block or all, chunk]
+  Output o;                           // [chunk, d_v]
+  Output d_q, d_k;                    // [chunk, d_k], turned
+  RowNumbers numbers;
   Output weighted;                              // [chunk, d_k or d_v]
   Output transposed_state;                      // [d_v, d_k]
   Output states, later_states, d_later_states;  // R before chunk i, U behind it, F in it: [d_k, d_v] each
@@ -53,6 +54,7 @@ struct GradientScratch {
     o = scratch.take(tokens, d_v);
     d_q = scratch.take(tokens, d_k_width);
     d_k = scratch.take(tokens, d_k_width);
+    numbers = RowNumbers(scratch, tokens);
     weighted = scratch.take(tokens, std::max(d_k_width, d_v));
     if (plan.chunks > 1 || shape.state_in || shape.state_out || shape.d_state_in) {
       transposed_state = scratch.take(d_v, padded(d_k_width));
@@ -135,7 +137,7 @@ class Gradient {
   void make_d_o(std::size_t i, Input q, Input k, Input v, const ChunkWeights& weights) const {
     const std::size_t first = plan_.first(i), count = plan_.count(i);
     const Output d_o = s_.d_o.from_row(first);
-    const float* row_scale = head_.tables.row_scale ? head_.tables.row_scale + first : nullptr;
+    const float* row_scale = row_scale_of(head_, first);
     if (head_.shape.norm == RowNorm::none) {
       scale_rows(count, d_v_, row_scale, head_.d_y.from_row(first), d_o);
       return;
@@ -153,11 +155,8 @@ class Gradient {
     if (has_state_behind(i)) {
       add_from_state(count, d_k_, d_v_, q, weights.xi_up, state(s_.later_states, i), s_.weighted, s_.o);
     }
-    for (std::size_t r = 0; r < count; ++r) {
-      finish_row_gradient(head_.shape, row_scale ? row_scale[r] : 1, s_.o.row(r),
-                          head_.g ? head_.g.row(first + r) : nullptr, head_.d_y.row(first + r),
-                          head_.d_g ? head_.d_g.row(first + r) : nullptr, d_o.row(r));
-    }
+    finish_rows_gradient(head_.shape, count, row_scale, s_.o, head_.g.from_row(first),
+                         head_.d_y.from_row(first), head_.d_g.from_row(first), d_o, s_.numbers);
   }
 
   void go_up(std::size_t i, State& d_state) const {

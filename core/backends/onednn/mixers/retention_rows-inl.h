@@ -68,73 +68,123 @@ HWY_INLINE Vector logistic(Vector x) {
 #endif
 }
 
-// The head norm of row_scale · x is (x − mean) · factor.
-struct RowStatistics {
-  float mean = 0, factor = 1;
+// Per token row, [tokens of a chunk] each. The head norm of row_scale · x is (x − mean) · factor. Rows go
+// through one step at a time, all of them, so that sums across lanes, roots and divisions of different rows
+// overlap.
+struct RowNumbers {
+  float *mean = nullptr, *factor = nullptr;
+  float *mean_gradient = nullptr,
+        *mean_product = nullptr;  // of the gradient of the norm's output, and of that times the output
+
+  RowNumbers() = default;
+  RowNumbers(Scratch& scratch, std::size_t rows)
+      : mean(scratch.take(rows)),
+        factor(scratch.take(rows)),
+        mean_gradient(scratch.take(rows)),
+        mean_product(scratch.take(rows)) {}
 };
-HWY_INLINE RowStatistics statistics_of(const RetentionShape& shape, float row_scale, const float* x) {
-  if (shape.norm == RowNorm::none) return {0, row_scale};
-  const std::int64_t width = static_cast<std::int64_t>(shape.value_width);
-  const float n = static_cast<float>(shape.value_width);
-  const float mean = shape.norm == RowNorm::layer ? sum(x, width) / n : 0;
-  const Vector center = hn::Set(Floats(), mean);
-  const float squares = sum_vectors(width, [&](auto lanes, std::int64_t i) HWY_ATTR {
-    const Vector difference = hn::Sub(lanes.load(x + i), center);
-    return hn::Mul(difference, difference);
-  });
-  return {mean, row_scale / std::sqrt(squares / n * row_scale * row_scale + shape.epsilon)};
-}
 
-// y (+)= swish(g) ⊙ norm(row_scale · x).
-HWY_INLINE void finish_row(const RetentionShape& shape, float row_scale, const float* x, const float* g,
-                           float* y) {
-  const Floats d;
-  const RowStatistics statistics = statistics_of(shape, row_scale, x);
-  const Vector mean = hn::Set(d, statistics.mean), factor = hn::Set(d, statistics.factor);
-  for_each_vector(shape.value_width, [&](std::size_t i, std::size_t count) HWY_ATTR {
-    Vector value = hn::Mul(hn::Sub(load_some(x + i, count), mean), factor);
-    if (g) {
-      const Vector gate = load_some(g + i, count);
-      value = hn::Mul(hn::Mul(gate, logistic(gate)), value);
-    }
-    if (shape.accumulate) value = hn::Add(value, load_some(y + i, count));
-    store_some(value, y + i, count);
-  });
-}
-
-// From x as above and d_y: d_x, the row scale included, and, where there is a gate, d_g.
-HWY_INLINE void finish_row_gradient(const RetentionShape& shape, float row_scale, const float* x,
-                                    const float* g, const float* d_y, float* d_g, float* d_x) {
+// row_scale may be null: 1.
+HWY_INLINE void find_statistics(const RetentionShape& shape, std::size_t rows, const float* row_scale,
+                                Input x, const RowNumbers& numbers) {
   const Floats d;
   const std::size_t width = shape.value_width;
-  const RowStatistics statistics = statistics_of(shape, row_scale, x);
-  const Vector mean = hn::Set(d, statistics.mean), factor = hn::Set(d, statistics.factor),
-               one = hn::Set(d, 1.0f);
-  Vector sums = hn::Zero(d), products = hn::Zero(d);
-  for_each_vector(width, [&](std::size_t i, std::size_t count) HWY_ATTR {
-    const Vector normed = hn::Mul(hn::Sub(load_some(x + i, count), mean), factor);
-    Vector gradient = load_some(d_y + i, count);  // zeros beyond the row: they add nothing to the sums
-    if (g) {
-      const Vector gate = load_some(g + i, count), sigmoid_of_gate = logistic(gate);
-      const Vector swish_of_gate = hn::Mul(gate, sigmoid_of_gate);
-      const Vector derivative = hn::MulAdd(swish_of_gate, hn::Sub(one, sigmoid_of_gate), sigmoid_of_gate);
-      store_some(hn::Mul(hn::Mul(gradient, normed), derivative), d_g + i, count);
-      gradient = hn::Mul(gradient, swish_of_gate);
+  const Vector one = hn::Set(d, 1.0f), over_width = hn::Set(d, 1.0f / static_cast<float>(width));
+  std::fill_n(numbers.mean, padded(rows), 0.0f);
+  std::fill_n(numbers.factor, padded(rows), 0.0f);
+  if (shape.norm == RowNorm::layer) {
+    for (std::size_t r = 0; r < rows; ++r) {
+      Vector total = hn::Zero(d);
+      for_each_vector(width, [&](std::size_t i, std::size_t count)
+                                 HWY_ATTR { total = hn::Add(total, load_some(x.row(r) + i, count)); });
+      numbers.mean[r] = hn::GetLane(hn::SumOfLanes(d, total)) / static_cast<float>(width);
     }
-    sums = hn::Add(sums, gradient);
-    products = hn::MulAdd(gradient, normed, products);
-    store_some(gradient, d_x + i, count);
+  }
+  if (shape.norm != RowNorm::none) {
+    for (std::size_t r = 0; r < rows; ++r) {
+      const Vector mean = hn::Set(d, numbers.mean[r]);
+      Vector total = hn::Zero(d);
+      for_each_vector(width, [&](std::size_t i, std::size_t count) HWY_ATTR {
+        Vector difference = hn::Sub(load_some(x.row(r) + i, count), mean);
+        if (count < kLanes) difference = hn::IfThenElseZero(hn::FirstN(d, count), difference);
+        total = hn::MulAdd(difference, difference, total);
+      });
+      numbers.factor[r] = hn::GetLane(hn::SumOfLanes(d, total));
+    }
+  }
+  for_each_vector(rows, [&](std::size_t r, std::size_t count) HWY_ATTR {
+    const Vector scale = row_scale ? load_some(row_scale + r, count) : one;
+    Vector factor = scale;
+    if (shape.norm != RowNorm::none) {
+      const Vector variance =
+          hn::Mul(hn::Mul(hn::Load(d, numbers.factor + r), over_width), hn::Mul(scale, scale));
+      factor = hn::Div(scale, hn::Sqrt(hn::Add(variance, hn::Set(d, shape.epsilon))));
+    }
+    hn::Store(factor, d, numbers.factor + r);
   });
-  const float n = static_cast<float>(width);
-  float mean_gradient = 0, mean_product = 0;
-  if (shape.norm != RowNorm::none) mean_product = hn::GetLane(hn::SumOfLanes(d, products)) / n;
-  if (shape.norm == RowNorm::layer) mean_gradient = hn::GetLane(hn::SumOfLanes(d, sums)) / n;
-  const Vector first = hn::Set(d, mean_gradient), second = hn::Set(d, mean_product);
-  for_each_vector(width, [&](std::size_t i, std::size_t count) HWY_ATTR {
-    const Vector normed = hn::Mul(hn::Sub(load_some(x + i, count), mean), factor);
-    const Vector inner = hn::NegMulAdd(normed, second, hn::Sub(load_some(d_x + i, count), first));
-    store_some(hn::Mul(factor, inner), d_x + i, count);
-  });
+}
+
+// y (+)= swish(g) ⊙ norm(row_scale · x); no g: no gate.
+HWY_INLINE void finish_rows(const RetentionShape& shape, std::size_t rows, const float* row_scale, Input x,
+                            Input g, Output y, const RowNumbers& numbers) {
+  const Floats d;
+  find_statistics(shape, rows, row_scale, x, numbers);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const Vector mean = hn::Set(d, numbers.mean[r]), factor = hn::Set(d, numbers.factor[r]);
+    for_each_vector(shape.value_width, [&](std::size_t i, std::size_t count) HWY_ATTR {
+      Vector value = hn::Mul(hn::Sub(load_some(x.row(r) + i, count), mean), factor);
+      if (g) {
+        const Vector gate = load_some(g.row(r) + i, count);
+        value = hn::Mul(hn::Mul(gate, logistic(gate)), value);
+      }
+      if (shape.accumulate) value = hn::Add(value, load_some(y.row(r) + i, count));
+      store_some(value, y.row(r) + i, count);
+    });
+  }
+}
+
+// From x, g as above and d_y: d_x, the row scale included, and d_g. x becomes the norm's output.
+HWY_INLINE void finish_rows_gradient(const RetentionShape& shape, std::size_t rows, const float* row_scale,
+                                     Output x, Input g, Input d_y, Output d_g, Output d_x,
+                                     const RowNumbers& numbers) {
+  const Floats d;
+  const Vector one = hn::Set(d, 1.0f);
+  const std::size_t width = shape.value_width;
+  const float over_width = 1.0f / static_cast<float>(width);
+  find_statistics(shape, rows, row_scale, x, numbers);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const Vector mean = hn::Set(d, numbers.mean[r]), factor = hn::Set(d, numbers.factor[r]);
+    Vector sums = hn::Zero(d), products = hn::Zero(d);
+    for_each_vector(width, [&](std::size_t i, std::size_t count) HWY_ATTR {
+      const Vector normed = hn::Mul(hn::Sub(load_some(x.row(r) + i, count), mean), factor);
+      Vector gradient =
+          load_some(d_y.row(r) + i, count);  // zeros beyond the row: they add nothing to the sums
+      if (g) {
+        const Vector gate = load_some(g.row(r) + i, count), sigmoid_of_gate = logistic(gate);
+        const Vector swish_of_gate = hn::Mul(gate, sigmoid_of_gate);
+        const Vector derivative = hn::MulAdd(swish_of_gate, hn::Sub(one, sigmoid_of_gate), sigmoid_of_gate);
+        store_some(hn::Mul(hn::Mul(gradient, normed), derivative), d_g.row(r) + i, count);
+        gradient = hn::Mul(gradient, swish_of_gate);
+      }
+      sums = hn::Add(sums, gradient);
+      products = hn::MulAdd(gradient, normed, products);
+      store_some(normed, x.row(r) + i, count);
+      store_some(gradient, d_x.row(r) + i, count);
+    });
+    numbers.mean_gradient[r] =
+        shape.norm == RowNorm::layer ? hn::GetLane(hn::SumOfLanes(d, sums)) * over_width : 0;
+    numbers.mean_product[r] =
+        shape.norm != RowNorm::none ? hn::GetLane(hn::SumOfLanes(d, products)) * over_width : 0;
+  }
+  for (std::size_t r = 0; r < rows; ++r) {
+    const Vector first = hn::Set(d, numbers.mean_gradient[r]), second = hn::Set(d, numbers.mean_product[r]);
+    const Vector factor = hn::Set(d, numbers.factor[r]);
+    for_each_vector(width, [&](std::size_t i, std::size_t count) HWY_ATTR {
+      const Vector inner = hn::NegMulAdd(load_some(x.row(r) + i, count), second,
+                                         hn::Sub(load_some(d_x.row(r) + i, count), first));
+      store_some(hn::Mul(factor, inner), d_x.row(r) + i, count);
+    });
+  }
 }
 
 }  // namespace vretnet::onednn::HWY_NAMESPACE

@@ -69,39 +69,64 @@ HWY_INLINE void scale_rows(std::size_t rows, std::size_t columns, const float* f
   for (std::size_t r = 0; r < rows; ++r) scale_row(columns, factors ? factors[r] : 1, x.row(r), y.row(r));
 }
 
+#if HWY_TARGET != HWY_SCALAR
+// The 128-bit parts of a vector go to rows `distance` apart, the first to `y`.
+template <class D>
+HWY_INLINE void store_parts(D d, hn::Vec<D> values, float* y, std::ptrdiff_t distance) {
+  if constexpr (hn::MaxLanes(D()) <= 4) {
+    hn::StoreU(values, d, y);
+  } else {
+    const hn::Half<D> half;
+    constexpr std::ptrdiff_t parts = hn::MaxLanes(D()) / 8;
+    store_parts(half, hn::LowerHalf(half, values), y, distance);
+    store_parts(half, hn::UpperHalf(half, values), y + parts * distance, distance);
+  }
+}
+
+#endif
+
+// Four rows of x become four columns of y, by vectors of kWidth and narrower ones: 4 × 4 at a time within 128
+// bits, so that no shuffle crosses them.
+template <std::size_t kWidth>
+HWY_INLINE void transpose_four_rows(std::size_t columns, float factor, Input x, Output y) {
+  std::size_t c = 0;
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (kWidth >= 4) {
+    const hn::CappedTag<float, kWidth> d;
+    const hn::Repartition<double, decltype(d)> pairs;
+    const auto by = hn::Set(d, factor);
+    for (; c + kWidth <= columns; c += kWidth) {
+      const auto load = [&](std::size_t r) HWY_ATTR { return hn::Mul(by, hn::LoadU(d, x.row(r) + c)); };
+      const auto row0 = load(0), row1 = load(1), row2 = load(2), row3 = load(3);
+      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, row0, row1));
+      const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, row0, row1));
+      const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, row2, row3));
+      const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, row2, row3));
+      store_parts(d, hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), y.row(c), 4 * y.stride);
+      store_parts(d, hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), y.row(c + 1), 4 * y.stride);
+      store_parts(d, hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), y.row(c + 2), 4 * y.stride);
+      store_parts(d, hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), y.row(c + 3), 4 * y.stride);
+    }
+    if (c < columns)
+      transpose_four_rows<kWidth / 2>(columns - c, factor, {x.data + c, x.stride}, y.from_row(c));
+    return;
+  }
+#endif
+  for (; c < columns; ++c) {
+    for (std::size_t r = 0; r < 4; ++r) y.row(c)[r] = factor * x.row(r)[c];
+  }
+}
+
 // y = (factor · x)ᵀ: x [rows, columns], y [columns, rows padded to kPadding], zeros in the padding.
 HWY_INLINE void transpose(std::size_t rows, std::size_t columns, float factor, Input x, Output y) {
   std::size_t r = 0;
-#if HWY_TARGET != HWY_SCALAR
-  // 4 × 4 at a time, within 128 bits: no shuffle crosses lanes.
-  const hn::Full128<float> d;
-  const hn::Full128<double> pairs;
-  const auto by = hn::Set(d, factor);
   for (; r + 4 <= rows; r += 4) {
-    std::size_t c = 0;
-    for (; c + 4 <= columns; c += 4) {
-      const auto a = hn::Mul(by, hn::LoadU(d, x.row(r) + c)), b = hn::Mul(by, hn::LoadU(d, x.row(r + 1) + c));
-      const auto e = hn::Mul(by, hn::LoadU(d, x.row(r + 2) + c)),
-                 f = hn::Mul(by, hn::LoadU(d, x.row(r + 3) + c));
-      const auto low_ab = hn::BitCast(pairs, hn::InterleaveLower(d, a, b));
-      const auto high_ab = hn::BitCast(pairs, hn::InterleaveUpper(d, a, b));
-      const auto low_ef = hn::BitCast(pairs, hn::InterleaveLower(d, e, f));
-      const auto high_ef = hn::BitCast(pairs, hn::InterleaveUpper(d, e, f));
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low_ab, low_ef)), d, y.row(c) + r);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low_ab, low_ef)), d, y.row(c + 1) + r);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high_ab, high_ef)), d, y.row(c + 2) + r);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high_ab, high_ef)), d, y.row(c + 3) + r);
-    }
-    for (; c < columns; ++c) {
-      for (std::size_t i = r; i < r + 4; ++i) y.row(c)[i] = factor * x.row(i)[c];
-    }
+    transpose_four_rows<kLanes>(columns, factor, x.from_row(r), {y.data + r, y.stride});
   }
-#endif
-  for (; r < rows; ++r) {
-    for (std::size_t c = 0; c < columns; ++c) y.row(c)[r] = factor * x.row(r)[c];
-  }
-  for (; r < padded(rows); ++r) {
-    for (std::size_t c = 0; c < columns; ++c) y.row(c)[r] = 0;
+  for (std::size_t c = 0; c < columns; ++c) {
+    float* column = y.row(c);
+    for (std::size_t last = r; last < rows; ++last) column[last] = factor * x.row(last)[c];
+    std::fill(column + rows, column + padded(rows), 0.0f);
   }
 }
 
