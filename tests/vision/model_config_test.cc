@@ -1,0 +1,144 @@
+#include "vision/model_config.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "core/base/error.h"
+#include "tests/vision/vision_cases.h"
+#include "vision/registry.h"
+
+namespace vretnet::vision {
+namespace {
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// The message for a valid config after `change`.
+std::string refusal(const std::function<void(ModelConfig&)>& change,
+                    ModelConfig config = cases::classic("tiny")) {
+  change(config);
+  return message_of([&] { validate(config, "file: model"); });
+}
+
+std::string json_refusal(const std::function<void(nlohmann::json&)>& change) {
+  nlohmann::json json = nlohmann::json::parse(to_json(cases::classic("tiny")));
+  change(json);
+  return message_of([&] { parse_model_config(json.dump(), "file: model"); });
+}
+
+TEST(ModelConfigJson, SurvivesTheRoundTrip) {
+  for (const ModelConfig& config : cases::all()) {
+    EXPECT_EQ(parse_model_config(to_json(config), "test"), config) << config.name;
+  }
+  for (const std::string& name : model_names()) {
+    const ModelConfig config = find_model_config(name);
+    EXPECT_EQ(parse_model_config(to_json(config), "test"), config) << name;
+  }
+}
+
+TEST(ModelConfigJson, HoldsTheKeysOfTheContract) {
+  EXPECT_EQ(
+      to_json(find_model_config("vretnet_pico_patch4_28_local")),
+      R"({"name":"vretnet_pico_patch4_28_local","image_size":[28,28],"patch_size":4,"in_chans":1,"width":96,)"
+      R"("depth":4,"heads":3,"value_factor":1.0,"ffn_factor":3.5,"stem":"conv","scan":"bidirectional",)"
+      R"("decay":"row","decay_speed":"fast","position":"axial","pool":"mean","learned_position":false,)"
+      R"("cpe":true,"lepe":true,"gate":true,"head_norm":"layer","head_norm_epsilon":1e-06,)"
+      R"("norm_epsilon":1e-06,"classes":10})");
+}
+
+TEST(ModelConfigJson, RefusesWhatItDoesNotKnow) {
+  EXPECT_EQ(json_refusal([](auto& json) { json["widht"] = 12; }),
+            "file: model: unknown key 'widht'. Did you mean 'width'?");
+  EXPECT_EQ(json_refusal([](auto& json) { json.erase("scan"); }), "file: model: scan is missing");
+  EXPECT_EQ(json_refusal([](auto& json) { json["width"] = "12"; }),
+            "file: model: width is \"12\", expected a whole number");
+  EXPECT_EQ(json_refusal([](auto& json) { json["width"] = 12.0; }),
+            "file: model: width is 12.0, expected a whole number");
+  EXPECT_EQ(json_refusal([](auto& json) { json["width"] = 18446744073709551615ull; }),
+            "file: model: width is 18446744073709551615, expected a whole number");
+  EXPECT_EQ(json_refusal([](auto& json) { json["cpe"] = 1; }),
+            "file: model: cpe is 1, expected true or false");
+  EXPECT_EQ(json_refusal([](auto& json) { json["image_size"] = 28; }),
+            "file: model: image_size is 28, expected [height, width]");
+  EXPECT_EQ(json_refusal([](auto& json) { json["scan"] = "casual"; }),
+            "file: model: scan is 'casual', expected one of causal, alternate, bidirectional. Did you mean "
+            "'causal'?");
+  EXPECT_EQ(message_of([] { parse_model_config("[]", "file: model"); }), "file: model: not a JSON object");
+  EXPECT_EQ(message_of([] { parse_model_config("{", "file: model"); }), "file: model: not a JSON object");
+}
+
+TEST(ValidateModelConfig, RefusesImpossibleModels) {
+  for (const ModelConfig& config : cases::all()) EXPECT_EQ(refusal([](auto&) {}, config), "no error");
+  EXPECT_EQ(refusal([](auto& c) { c.heads = 5; }), "file: model: heads is 5, expected a divisor of width 12");
+  EXPECT_EQ(refusal([](auto& c) { c.heads = 4; }),
+            "file: model: heads is 4, which makes keys of 3 elements; positions turn pairs: expected an even "
+            "number");
+  EXPECT_EQ(refusal([](auto& c) {
+              c.image_size = {20, 13};
+            }),
+            "file: model: image_size is 20 × 13, expected multiples of patch_size 4");
+  EXPECT_EQ(refusal([](auto& c) { c.ffn_factor = 2.1; }),
+            "file: model: ffn_factor is 2.1, expected a whole number when multiplied by width 12");
+  EXPECT_EQ(refusal([](auto& c) { c.value_factor = 1.0 / 3; }),
+            "file: model: heads is 3, expected a divisor of width · value_factor, 4");
+  EXPECT_EQ(refusal([](auto& c) { c.depth = 0; }), "file: model: depth is 0, expected 1 to 1000");
+  EXPECT_EQ(refusal([](auto& c) { c.classes = -1; }), "file: model: classes is -1, expected 1 to 1048576");
+  EXPECT_EQ(refusal([](auto& c) { c.norm_epsilon = -1; }),
+            "file: model: norm_epsilon is -1, expected 0 to 1");
+  EXPECT_NE(refusal([](auto& c) { c.ffn_factor = NAN; }), "no error");
+  EXPECT_EQ(refusal(
+                [](auto& c) {
+                  c.image_size = {18, 12}, c.patch_size = 6;
+                },
+                cases::local("tiny")),
+            "file: model: patch_size is 6, but stem = conv halves the image: expected 2, 4, 8, 16 …");
+  EXPECT_EQ(refusal(
+                [](auto& c) {
+                  c.width = 6, c.image_size = {16, 16}, c.patch_size = 8;
+                },
+                cases::local("tiny")),
+            "file: model: width is 6, expected a multiple of 4 for stem = conv and patch_size 8");
+  EXPECT_EQ(refusal([](auto& c) { c.scan = Scan::alternate, c.pool = layers::Pool::last; }),
+            "file: model: pool is last, expected mean with scan = alternate: only a causal scan's last token "
+            "has seen the "
+            "image");
+  EXPECT_EQ(refusal([](auto& c) { c.scan = Scan::causal; }, cases::vit("tiny")),
+            "file: model: scan is causal, expected bidirectional with mixer = attention, which always sees "
+            "the whole "
+            "image");
+  EXPECT_EQ(refusal([](auto& c) { c.class_token = true; }, cases::vit("tiny")),
+            "file: model: pool is mean, expected token with mixer = attention and class_token = true");
+}
+
+TEST(ModelConfigText, SetsAndShowsEveryKey) {
+  for (const std::string& key : config_keys()) {
+    const ModelConfig source = cases::local("source");
+    ModelConfig target;
+    set_config_value(target, key, config_value(source, key), "--key");
+    EXPECT_EQ(config_value(target, key), config_value(source, key)) << key;
+  }
+  ModelConfig config;
+  set_config_value(config, "image_size", "96", "--img-size");
+  EXPECT_EQ(config_value(config, "image_size"), "96,96");
+  EXPECT_EQ(config_choices("decay"), (std::vector<std::string>{"raster", "row"}));
+  EXPECT_TRUE(config_choices("width").empty());
+  EXPECT_EQ(message_of([&] { set_config_value(config, "image_size", "96x", "--img-size"); }),
+            "--img-size is '96x', expected one whole number, or height,width");
+  EXPECT_EQ(message_of([&] { set_config_value(config, "decay", "rows", "--decay"); }),
+            "--decay is 'rows', expected one of raster, row. Did you mean 'row'?");
+  EXPECT_EQ(message_of([&] { set_config_value(config, "cpe", "yes", "--cpe"); }),
+            "--cpe is 'yes', expected one of true, false.");
+  EXPECT_EQ(message_of([&] { set_config_value(config, "dephth", "1", "config.toml"); }),
+            "config.toml: unknown key 'dephth'. Did you mean 'depth'?");
+}
+
+}  // namespace
+}  // namespace vretnet::vision
