@@ -61,6 +61,17 @@ TEST_P(Conformance, EqualsTheReferenceInDouble) {
 INSTANTIATE_TEST_SUITE_P(Backends, Conformance, ::testing::ValuesIn(subjects()),
                          [](const auto& each) { return each.param.backend + "_" + each.param.op; });
 
+// The double reference is what gradients are checked with: it has no shortcuts of its own.
+TEST(ConformanceInDouble, Reference) {
+  const std::unique_ptr<Backend> backend = make_backend("reference", 1);
+  for (const Case& the_case : conformance_cases()) {
+    if (op_of(the_case) != "LayerNorm" && op_of(the_case) != "Attention" && op_of(the_case) != "Retention")
+      continue;
+    const Result result = run_case(*backend, DType::f64, the_case);
+    EXPECT_TRUE(result.passed) << the_case.name << ": " << result.reason;
+  }
+}
+
 class Bounds : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Bounds, NoticeADroppedElement) {
