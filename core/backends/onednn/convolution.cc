@@ -124,16 +124,6 @@ Primitive& weight_gradient(const Geometry& g, bool with_bias, Primitives& primit
   });
 }
 
-// Between plain OIHW and the layout that `of` likes.
-Primitive& weight_reorder(const PrimitiveKey& key, const memory::desc& from, const memory::desc& to,
-                          Primitives& primitives) {
-  return primitives.find(key, [&] {
-    const dnnl::reorder::primitive_desc description(primitives.engine(), from, primitives.engine(), to,
-                                                    with_user_scratchpad());
-    return primitives.make<dnnl::reorder>(description, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
-  });
-}
-
 float* address(const View& view) {
   return view ? view.data<float>() : nullptr;
 }
@@ -179,21 +169,21 @@ Pair find(const ops::Convolution& op, Primitives& primitives) {
   const Geometry g = geometry_of(op);
   const bool with_bias = static_cast<bool>(op.bias);
   Primitive& primitive = forward(g, with_bias, primitives);
-  return {primitive, weight_reorder(g.key(PrimitiveKey::kConvolutionWeights, with_bias),
-                                    g.weights(memory::format_tag::oihw), primitive.weights, primitives)};
+  return {primitive, primitives.reorder(g.key(PrimitiveKey::kConvolutionWeights, with_bias),
+                                        g.weights(memory::format_tag::oihw), primitive.weights)};
 }
 Pair find(const ops::ConvolutionInputGradient& op, Primitives& primitives) {
   const Geometry g = geometry_of(op);
   Primitive& primitive = input_gradient(g, primitives);
-  return {primitive, weight_reorder(g.key(PrimitiveKey::kConvolutionInputGradientWeights, false),
-                                    g.weights(memory::format_tag::oihw), primitive.weights, primitives)};
+  return {primitive, primitives.reorder(g.key(PrimitiveKey::kConvolutionInputGradientWeights, false),
+                                        g.weights(memory::format_tag::oihw), primitive.weights)};
 }
 Pair find(const ops::ConvolutionWeightGradient& op, Primitives& primitives) {
   const Geometry g = geometry_of(op);
   const bool with_bias = static_cast<bool>(op.d_bias);
   Primitive& primitive = weight_gradient(g, with_bias, primitives);
-  return {primitive, weight_reorder(g.key(PrimitiveKey::kConvolutionWeightGradientWeights, with_bias),
-                                    primitive.weights, g.weights(memory::format_tag::oihw), primitives)};
+  return {primitive, primitives.reorder(g.key(PrimitiveKey::kConvolutionWeightGradientWeights, with_bias),
+                                        primitive.weights, g.weights(memory::format_tag::oihw))};
 }
 
 Room room_of(const ops::Convolution& op, const Pair& pair, ops::Workspace& workspace) {

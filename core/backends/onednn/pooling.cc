@@ -12,7 +12,7 @@ void run(const ops::PoolTokens& op) {
   const std::int64_t batch = op.x.extent(0), tokens = op.x.extent(1), width = op.x.extent(2);
   check(op.kind == ops::PoolKind::mean || tokens > 0, "no last of {} tokens", tokens);
   if (op.y.elements() == 0) return;
-  // The last token is a mean over one.
+  // The last token is a mean over one, and never accumulates.
   const bool last = op.kind == ops::PoolKind::last;
   const View x = last ? op.x.slice(1, tokens - 1, 1) : op.x;
   const std::int64_t rows = x.extent(1);
@@ -20,7 +20,7 @@ void run(const ops::PoolTokens& op) {
   for_ranges(batch, rows * width, [&](Range range) {
     for (std::int64_t image = range.begin; image < range.end; ++image) {
       float* y = op.y.data<float>() + image * op.y.stride(0);
-      if (op.write == ops::Write::overwrite) std::fill_n(y, width, 0.0f);
+      if (last || op.write == ops::Write::overwrite) std::fill_n(y, width, 0.0f);
       if (rows > 0)
         add_column_sums(x.data<float>() + image * x.stride(0), x.stride(1), rows, width, scale, y);
     }

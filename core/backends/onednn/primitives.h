@@ -20,6 +20,7 @@ class PrimitiveKey {
  public:
   enum Kind : std::int64_t {
     kMatmul = 1,
+    kMatmulWeights,
     kConvolution,
     kConvolutionWeights,
     kConvolutionInputGradient,
@@ -61,7 +62,7 @@ struct Primitive {
   dnnl::primitive primitive;
   std::unordered_map<int, dnnl::memory> arguments;
   std::size_t scratchpad_bytes = 0;
-  dnnl::memory::desc weights;  // convolutions: the layout that oneDNN chose
+  dnnl::memory::desc weights;  // the layout that oneDNN chose; empty where it had no choice
 };
 
 class Primitives {
@@ -88,6 +89,9 @@ class Primitives {
   void add_argument(Primitive& primitive, int argument, const dnnl::memory::desc& layout) const {
     primitive.arguments.emplace(argument, dnnl::memory(layout, engine_, nullptr));
   }
+
+  // The reorder between two layouts, kept under a key of the caller's.
+  Primitive& reorder(const PrimitiveKey& key, const dnnl::memory::desc& from, const dnnl::memory::desc& to);
 
   // Runs it on these addresses, one an argument (the scratchpad's may be null when it needs none), and waits.
   void execute(Primitive& primitive, std::initializer_list<std::pair<int, void*>> addresses);
