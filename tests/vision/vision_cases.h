@@ -23,7 +23,7 @@ inline ModelConfig classic(const std::string& name) {
   config.patch_size = 4;
   config.in_chans = 2;
   config.width = 12;
-  config.depth = 3;
+  config.depth = 2;
   config.heads = 3;
   config.classes = 4;
   config.head_norm_epsilon = 1e-3;  // at 1e-6 the loss is too crooked for differences

@@ -1,0 +1,138 @@
+#include "vision/timm.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <map>
+
+#include "core/base/error.h"
+#include "tests/support/pass_bench.h"
+#include "vision/registry.h"
+
+namespace vretnet::vision {
+namespace {
+
+// A state dict of a tiny ViT as timm would name it, written and read back.
+class TimmFile {
+ public:
+  explicit TimmFile(const std::function<void(ModelConfig&)>& change = {}) {
+    config_ = find_model_config("vit_tiny_patch16_224");
+    config_.image_size = {32, 32};
+    config_.patch_size = 8;
+    config_.width = 128;
+    config_.heads = 2;
+    config_.depth = 2;
+    config_.ffn_factor = 3;
+    config_.classes = 7;
+    if (change) change(config_);
+    const VisionModel model(config_);
+    values_ = testing::PassBench::random_weights(model.parameters());
+    for (const layers::NamedTensor& tensor : model.parameters().tensors()) {
+      std::vector<std::int64_t> shape;
+      for (int axis = 0; axis < tensor.shape.rank(); ++axis) shape.push_back(tensor.shape[axis]);
+      const std::span<const double> part(values_.data() + tensor.offset, tensor.shape.elements());
+      tensors_.push_back({tensor.name, model::StoredType::F64, shape, std::as_bytes(part)});
+    }
+  }
+  ~TimmFile() { std::filesystem::remove(path_); }
+
+  void drop(const std::string& name) {
+    std::erase_if(tensors_, [&](const auto& tensor) { return tensor.name == name; });
+  }
+  model::SafetensorsFile file() const {
+    model::write_safetensors(path_, {}, tensors_);
+    return model::SafetensorsFile(path_);
+  }
+  const ModelConfig& config() const { return config_; }
+  const std::vector<double>& values() const { return values_; }
+  std::string path() const { return path_.string(); }
+
+ private:
+  // Tests may run side by side.
+  std::filesystem::path path_ =
+      std::filesystem::path(::testing::TempDir()) /
+      (std::string("timm_") + ::testing::UnitTest::GetInstance()->current_test_info()->name() +
+       ".safetensors");
+  ModelConfig config_;
+  std::vector<double> values_;
+  std::vector<model::TensorToWrite> tensors_;
+};
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Timm, IsKnownByNamesAndShapes) {
+  const TimmFile source;
+  const model::SafetensorsFile file = source.file();
+  const Description found = describe_timm(file);
+  ModelConfig expected = source.config();
+  expected.name = std::filesystem::path(source.path()).stem().string();
+  EXPECT_EQ(to_json(found.config), to_json(expected));
+  EXPECT_EQ(found.preprocessing.height, 32);
+  EXPECT_EQ(found.preprocessing.crop_fraction, 0.9);
+  EXPECT_EQ(found.preprocessing.mean, std::vector<float>(3, 0.5f));
+  EXPECT_EQ(found.preprocessing.interpolation, Interpolation::Bicubic);
+  EXPECT_EQ(found.class_names.size(), 7u);
+
+  const std::vector<float> values = read_timm_values(file, *make_model(found.config));
+  EXPECT_EQ(values, std::vector<float>(source.values().begin(), source.values().end()));
+}
+
+TEST(Timm, AnotherImageSizeResamplesPositionsOnly) {
+  const TimmFile source;
+  const model::SafetensorsFile file = source.file();
+  ModelConfig larger = describe_timm(file).config;
+  larger.image_size = {48, 24};
+  const auto model = make_model(larger);
+  const std::vector<float> values = read_timm_values(file, *model);
+  const VisionModel stored(source.config());
+  for (const layers::NamedTensor& tensor : model->parameters().tensors()) {
+    const layers::NamedTensor& original = *stored.parameters().find(tensor.name);
+    // The class token's position comes first and stays.
+    const std::int64_t same = tensor.name == "pos_embed" ? larger.width : tensor.shape.elements();
+    for (std::int64_t i = 0; i < same; ++i) {
+      ASSERT_EQ(values[tensor.offset + i], static_cast<float>(source.values()[original.offset + i]))
+          << tensor.name;
+    }
+  }
+}
+
+TEST(Timm, OtherFilesAreRefusedByWhatTheyLack) {
+  for (const char* name : {"cls_token", "pos_embed", "head.weight", "blocks.0.attn.qkv.weight"}) {
+    TimmFile source;
+    source.drop(name);
+    const model::SafetensorsFile file = source.file();
+    EXPECT_EQ(
+        message_of([&] { describe_timm(file); }),
+        source.path() +
+            ": neither a model file of vretnet (no metadata `format` = `vretnet`) nor a ViT of timm: '" +
+            name + "' is missing");
+  }
+  const TimmFile narrow([](ModelConfig& config) { config.width = 96; });
+  EXPECT_EQ(message_of([&] { describe_timm(narrow.file()); }),
+            narrow.path() + ": 'cls_token' is 96 wide, expected a multiple of 64 (heads of 64)");
+  const TimmFile oblong([](ModelConfig& config) { config.image_size = {32, 24}; });
+  EXPECT_EQ(message_of([&] { describe_timm(oblong.file()); }),
+            oblong.path() + ": 'pos_embed' has 13 tokens, expected a class token and a square of patches");
+}
+
+// torch.nn.functional.interpolate(mode="bicubic", antialias=True) of 2 × 3 → 3 × 2, as timm calls it.
+TEST(ResamplePositions, EqualsTorch) {
+  const std::vector<float> positions{9, 1, 2, 4, 8, 16, 32};
+  const std::vector<float> expected{9, 0.684951f, 1.802002f, 5.713482f, 15.0313f, 10.74201f, 28.2606f};
+  const std::vector<float> found = resample_positions(positions, 1, {2, 3}, {3, 2});
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-5) << i;
+  EXPECT_EQ(resample_positions(positions, 1, {2, 3}, {2, 3}), positions);
+}
+
+}  // namespace
+}  // namespace vretnet::vision
