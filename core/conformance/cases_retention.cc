@@ -1,5 +1,6 @@
 #include <cmath>
 #include <iterator>
+#include <set>
 
 #include "core/conformance/cases.h"
 #include "core/retention/decay.h"
@@ -50,8 +51,8 @@ std::vector<RetentionPattern> patterns_of(const Geometry& geometry) {
         patterns.push_back(pattern);
       }
       pattern.form = RetentionForm::chunkwise;
-      std::vector<std::int64_t> chunks{geometry.width, 2 * geometry.width};
-      if (decay == DecayKind::raster) chunks.insert(chunks.end(), {1, 4, geometry.tokens() + 3});
+      std::set<std::int64_t> chunks{geometry.width, 2 * geometry.width};
+      if (decay == DecayKind::raster) chunks.insert({1, 4, geometry.tokens() + 3});
       for (std::int64_t chunk : chunks) {
         pattern.chunk = chunk;
         patterns.push_back(pattern);

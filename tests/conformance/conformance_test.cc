@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <variant>
 
 #include "core/backends/available.h"
 
@@ -24,6 +26,16 @@ std::vector<std::string> ops_in_table() {
     }
   }
   return names;
+}
+
+TEST(Table, CoversEveryOpUnderUniqueNames) {
+  EXPECT_EQ(ops_in_table().size(), std::variant_size_v<ops::Op>);
+  std::set<std::string> names;
+  for (const Case& the_case : conformance_cases()) {
+    EXPECT_TRUE(names.insert(the_case.name).second) << the_case.name;
+    Operands operands(DType::f32, 1);
+    EXPECT_EQ(ops::name_of(the_case.make(operands)), op_of(the_case));
+  }
 }
 
 struct Subject {
