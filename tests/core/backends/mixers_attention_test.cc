@@ -6,6 +6,7 @@
 
 #include "core/backends/onednn/mixers/mixers.h"
 #include "core/backends/reference/reference_backend.h"
+#include "tests/support/instruction_sets.h"
 #include "tests/support/retention_case.h"
 #include "tests/support/test_tensor.h"
 
@@ -111,13 +112,20 @@ TEST(MixersAttention, ReadsStridedAndReversedViews) {
   }
 }
 
+TEST(MixersAttention, EveryInstructionSet) {
+  testing::for_each_instruction_set([] {
+    for (const std::int64_t tokens : {1, 22, 81})
+      expect_as_reference({1, tokens, 2, 22}, {.gap = 1}, 0.5f, 1, 4e-6);
+  });
+}
+
 TEST(MixersAttention, BlocksOfALongSequence) {
   expect_as_reference({1, 2100, 1, 6}, {}, 0.5f, 1, 8e-6);
 }
 
-// Scores of some hundred: the softmax is nearly one-hot, and without its maximum it would overflow. The terms of a
-// score add up to 40 · 32 / 4 = 320, so one rounding of it moves a probability by 320 · 2^-24 = 2e-5; score and
-// log_sum_exp are rounded a few times each.
+// Scores of some hundred: the softmax is nearly one-hot, and without its maximum it would overflow. The terms
+// of a score add up to 40 · 32 / 4 = 320, so one rounding of it moves a probability by 320 · 2^-24 = 2e-5;
+// score and log_sum_exp are rounded a few times each.
 TEST(MixersAttention, LargeScores) {
   expect_as_reference({1, 300, 1, 32}, {}, 1, 40, 8 * 2e-5);
   expect_as_reference({1, 300, 1, 32}, {}, -1, 40, 8 * 2e-5);

@@ -85,10 +85,10 @@ HWY_INLINE void store_parts(D d, hn::Vec<D> values, float* y, std::ptrdiff_t dis
 
 #endif
 
-// Four rows of x become four columns of y, by vectors of kWidth and narrower ones: 4 × 4 at a time within 128
-// bits, so that no shuffle crosses them.
+// Four rows of x, of which the first `rows` exist and the others are zeros, become four columns of y, by
+// vectors of kWidth and narrower ones: 4 × 4 at a time within 128 bits, so that no shuffle crosses them.
 template <std::size_t kWidth>
-HWY_INLINE void transpose_four_rows(std::size_t columns, float factor, Input x, Output y) {
+HWY_INLINE void transpose_four_rows(std::size_t rows, std::size_t columns, float factor, Input x, Output y) {
   std::size_t c = 0;
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (kWidth >= 4) {
@@ -96,7 +96,9 @@ HWY_INLINE void transpose_four_rows(std::size_t columns, float factor, Input x, 
     const hn::Repartition<double, decltype(d)> pairs;
     const auto by = hn::Set(d, factor);
     for (; c + kWidth <= columns; c += kWidth) {
-      const auto load = [&](std::size_t r) HWY_ATTR { return hn::Mul(by, hn::LoadU(d, x.row(r) + c)); };
+      const auto load = [&](std::size_t r) HWY_ATTR {
+        return r < rows ? hn::Mul(by, hn::LoadU(d, x.row(r) + c)) : hn::Zero(d);
+      };
       const auto row0 = load(0), row1 = load(1), row2 = load(2), row3 = load(3);
       const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, row0, row1));
       const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, row0, row1));
@@ -108,25 +110,21 @@ HWY_INLINE void transpose_four_rows(std::size_t columns, float factor, Input x, 
       store_parts(d, hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), y.row(c + 3), 4 * y.stride);
     }
     if (c < columns)
-      transpose_four_rows<kWidth / 2>(columns - c, factor, {x.data + c, x.stride}, y.from_row(c));
+      transpose_four_rows<kWidth / 2>(rows, columns - c, factor, {x.data + c, x.stride}, y.from_row(c));
     return;
   }
 #endif
   for (; c < columns; ++c) {
-    for (std::size_t r = 0; r < 4; ++r) y.row(c)[r] = factor * x.row(r)[c];
+    for (std::size_t r = 0; r < 4; ++r) y.row(c)[r] = r < rows ? factor * x.row(r)[c] : 0;
   }
 }
 
 // y = (factor · x)ᵀ: x [rows, columns], y [columns, rows padded to kPadding], zeros in the padding.
 HWY_INLINE void transpose(std::size_t rows, std::size_t columns, float factor, Input x, Output y) {
-  std::size_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    transpose_four_rows<kLanes>(columns, factor, x.from_row(r), {y.data + r, y.stride});
-  }
-  for (std::size_t c = 0; c < columns; ++c) {
-    float* column = y.row(c);
-    for (std::size_t last = r; last < rows; ++last) column[last] = factor * x.row(last)[c];
-    std::fill(column + rows, column + padded(rows), 0.0f);
+  static_assert(kPadding % 4 == 0);
+  for (std::size_t r = 0; r < padded(rows); r += 4) {
+    const std::size_t exist = rows <= r ? 0 : std::min<std::size_t>(rows - r, 4);
+    transpose_four_rows<kLanes>(exist, columns, factor, x.from_row(r), {y.data + r, y.stride});
   }
 }
 
