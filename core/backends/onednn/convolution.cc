@@ -124,10 +124,6 @@ Primitive& weight_gradient(const Geometry& g, bool with_bias, Primitives& primit
   });
 }
 
-float* address(const View& view) {
-  return view ? view.data<float>() : nullptr;
-}
-
 // The view itself where it is contiguous, else room for a contiguous copy.
 View contiguous_room(const View& view, ops::Workspace& workspace) {
   return view.contiguous() ? view : workspace.take(view.dtype(), view.shape());

@@ -10,7 +10,10 @@ namespace {
 
 using dnnl::memory;
 
-constexpr int kResidualOr = DNNL_ARG_SRC_1;  // | DNNL_ARG_ATTR_MULTIPLE_POST_OP(its place)
+// The operand of the binary operation at this place among the post-ops.
+int post_op_operand(int place) {
+  return DNNL_ARG_ATTR_MULTIPLE_POST_OP(place) | DNNL_ARG_SRC_1;
+}
 
 // oneDNN takes matrices whose rows or columns are contiguous and do not overlap.
 bool row_major(const View& x) {
@@ -89,10 +92,9 @@ Primitive make_product(const ops::Gemm& product, const Primitives& primitives) {
       description, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, description.weights_desc()}, {DNNL_ARG_DST, y}});
   if (repacked) made.weights = description.weights_desc();
   if (own_bias) primitives.add_argument(made, DNNL_ARG_BIAS, bias);
-  if (scaled && product.bias)
-    primitives.add_argument(made, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | kResidualOr, bias);
+  if (scaled && product.bias) primitives.add_argument(made, post_op_operand(0), bias);
   if (product.residual) {
-    primitives.add_argument(made, DNNL_ARG_ATTR_MULTIPLE_POST_OP(residual_place) | kResidualOr, y);
+    primitives.add_argument(made, post_op_operand(residual_place), y);
   }
   return made;
 }
@@ -131,10 +133,6 @@ struct Call {
   View packed, scratchpad;
 };
 
-float* address(const View& view) {
-  return view ? view.data<float>() : nullptr;
-}
-
 void execute_product(const ops::Gemm& product, Primitives& primitives, const View& room) {
   ops::Workspace workspace(room);
   const Call call(product, primitives, workspace);
@@ -148,14 +146,14 @@ void execute_product(const ops::Gemm& product, Primitives& primitives, const Vie
                              static_cast<int>(product.activation != ops::ActivationKind::none) +
                              static_cast<int>(product.write == ops::Write::accumulate);
   // Arguments that this primitive does not have are passed over.
-  primitives.execute(*call.matmul, {{DNNL_ARG_SRC, address(product.a)},
-                                    {DNNL_ARG_WEIGHTS, address(call.reorder ? call.packed : product.b)},
-                                    {DNNL_ARG_DST, address(product.y)},
-                                    {DNNL_ARG_BIAS, bias},
-                                    {DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | kResidualOr, bias},
-                                    {DNNL_ARG_ATTR_MULTIPLE_POST_OP(residual_place) | kResidualOr,
-                                     product.residual ? address(product.residual) : bias},
-                                    {DNNL_ARG_SCRATCHPAD, address(call.scratchpad)}});
+  primitives.execute(*call.matmul,
+                     {{DNNL_ARG_SRC, address(product.a)},
+                      {DNNL_ARG_WEIGHTS, address(call.reorder ? call.packed : product.b)},
+                      {DNNL_ARG_DST, address(product.y)},
+                      {DNNL_ARG_BIAS, bias},
+                      {post_op_operand(0), bias},
+                      {post_op_operand(residual_place), product.residual ? address(product.residual) : bias},
+                      {DNNL_ARG_SCRATCHPAD, address(call.scratchpad)}});
 }
 
 // One matrix, or a batch whose matrices lie one after the other: what one call can take.

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/tensor/view.h"
 
 namespace vretnet::onednn {
 
@@ -103,6 +104,11 @@ class Primitives {
   dnnl::stream stream_{engine_};
   std::unordered_map<PrimitiveKey, Primitive, PrimitiveKey::Hash> primitives_;
 };
+
+// Where an argument lies; null for one that is not given.
+inline float* address(const View& view) {
+  return view ? view.data<float>() : nullptr;
+}
 
 // Attributes of all our primitives: scratchpads are workspace of the op.
 inline dnnl::primitive_attr with_user_scratchpad() {
