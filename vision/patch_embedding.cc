@@ -65,7 +65,7 @@ Tensor LinearPatches::forward(Pass& pass, const View& images) const {
 
 void LinearPatches::backward(Pass& pass, Tensor d_tokens) const {
   const Tensor images = pass.take();
-  projection_.backward(pass, patches(pass, images), d_tokens, View());
+  projection_.weight_gradient(pass, patches(pass, images), d_tokens);
 }
 
 // ------------------------------------------------------------------------------------------------ conv stem
@@ -149,9 +149,10 @@ Tensor ConvStem::forward(Pass& pass, const View& images) const {
 }
 
 void ConvStem::backward(Pass& pass, Tensor d_tokens) const {
-  const Tensor grid = pass.take();
-  Tensor d_x = pass.make(grid.view().shape());
-  projection_.backward(pass, grid, d_tokens, d_x);
+  Tensor grid = pass.take();
+  projection_.weight_gradient(pass, grid, d_tokens);
+  Tensor d_x = std::move(grid);
+  projection_.input_gradient(pass, d_tokens, d_x);
   d_tokens = {};
   for (int index = static_cast<int>(stages_.size()) - 1; index >= 0; --index) {
     d_x = backward_stage(pass, index, std::move(d_x), index > 0);

@@ -166,12 +166,10 @@ Tensor VisionModel::forward(Pass& pass, const View& images) const {
 }
 
 void VisionModel::backward(Pass& pass, Tensor d_logits) const {
-  Tensor d_pooled;
-  {
-    const Tensor pooled = pass.take();
-    d_pooled = pass.make(pooled.view().shape());
-    head_->backward(pass, pooled, d_logits, d_pooled);
-  }
+  Tensor pooled = pass.take();
+  head_->weight_gradient(pass, pooled, d_logits);
+  Tensor d_pooled = std::move(pooled);
+  head_->input_gradient(pass, d_logits, d_pooled);
   d_logits = {};
   Tensor d_x = pool_->backward(pass, std::move(d_pooled), config_.tokens());
   d_x = blocks_.backward(pass, std::move(d_x));

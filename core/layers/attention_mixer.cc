@@ -41,7 +41,8 @@ Tensor AttentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
 Tensor AttentionMixer::backward(Pass& pass, Tensor d_y, Tensor x) const {
   Tensor log_sum_exp = pass.take(), mixed = pass.take(), qkv = pass.take();
   Tensor d_mixed = pass.make(mixed.view().shape());
-  out_.backward(pass, mixed, d_y, d_mixed);
+  out_.weight_gradient(pass, mixed, d_y);
+  out_.input_gradient(pass, d_y, d_mixed);
   Tensor d_qkv = pass.make(qkv.view().shape());
   pass.run(ops::AttentionGradient{.q = part(qkv, 0),
                                   .k = part(qkv, 1),
@@ -54,8 +55,9 @@ Tensor AttentionMixer::backward(Pass& pass, Tensor d_y, Tensor x) const {
                                   .d_v = part(d_qkv, 2),
                                   .scale = scale_});
   log_sum_exp = mixed = qkv = d_mixed = {};
-  Tensor d_x = pass.make(x.view().shape());
-  qkv_.backward(pass, x, d_qkv, d_x);
+  qkv_.weight_gradient(pass, x, d_qkv);
+  Tensor d_x = std::move(x);
+  qkv_.input_gradient(pass, d_qkv, d_x);
   return d_x;
 }
 

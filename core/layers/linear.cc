@@ -42,14 +42,17 @@ void Linear::forward(Pass& pass, const View& x, const View& y, const Epilogue& e
   pass.run(gemm);
 }
 
-void Linear::backward(Pass& pass, const View& x, const View& d_y, const View& d_x) const {
+void Linear::weight_gradient(Pass& pass, const View& x, const View& d_y) const {
   const View d_rows = rows_of(d_y);
   pass.run(ops::Gemm{.a = d_rows.transposed(),
                      .b = rows_of(x),
                      .y = matrix(pass.gradient(weight_)),
                      .write = ops::Write::accumulate});
   if (bias_) pass.run(ops::ColumnSum{.x = d_rows, .y = pass.gradient(*bias_)});
-  if (d_x) pass.run(ops::Gemm{.a = d_rows, .b = matrix(pass.weight(weight_)), .y = rows_of(d_x)});
+}
+
+void Linear::input_gradient(Pass& pass, const View& d_y, const View& d_x) const {
+  pass.run(ops::Gemm{.a = rows_of(d_y), .b = matrix(pass.weight(weight_)), .y = rows_of(d_x)});
 }
 
 }  // namespace vretnet::layers

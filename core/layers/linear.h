@@ -40,8 +40,10 @@ class Linear {
   // x [.., in], y [.., out].
   void forward(Pass& pass, const View& x, const View& y, const Epilogue& epilogue) const;
   void forward(Pass& pass, const View& x, const View& y) const { forward(pass, x, y, {}); }
-  // d_y is the gradient of α · x Wᵀ + b. Without d_x only the parameters' gradients are made.
-  void backward(Pass& pass, const View& x, const View& d_y, const View& d_x) const;
+  // d_y is the gradient of α · x Wᵀ + b. x is not needed any more after weight_gradient, so that d_x may take
+  // its place.
+  void weight_gradient(Pass& pass, const View& x, const View& d_y) const;  // and the bias's
+  void input_gradient(Pass& pass, const View& d_y, const View& d_x) const;
 
  private:
   View matrix(const View& weight) const;  // [out, in]

@@ -163,9 +163,9 @@ Tensor RetentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
 
 Tensor RetentionMixer::backward(Pass& pass, Tensor d_y, Tensor x) const {
   Tensor mixed = pass.take(), stacked = pass.take();
-  Tensor d_mixed = pass.make(mixed.view().shape());
-  out_.backward(pass, mixed, d_y, d_mixed);
-  mixed = {};
+  out_.weight_gradient(pass, mixed, d_y);
+  Tensor d_mixed = std::move(mixed);
+  out_.input_gradient(pass, d_y, d_mixed);
 
   Tensor d_stacked = pass.make(stacked.view().shape());
   const Parts in = parts(stacked), d_in = parts(d_stacked);
@@ -179,8 +179,9 @@ Tensor RetentionMixer::backward(Pass& pass, Tensor d_y, Tensor x) const {
   if (lepe_) lepe_->backward(pass, in.v, d_mixed, View(), d_in.v, ops::Write::accumulate);
   d_mixed = stacked = {};
 
-  Tensor d_x = pass.make(x.view().shape());
-  stacked_.backward(pass, x, d_stacked, d_x);
+  stacked_.weight_gradient(pass, x, d_stacked);
+  Tensor d_x = std::move(x);
+  stacked_.input_gradient(pass, d_stacked, d_x);
   return d_x;
 }
 
