@@ -181,6 +181,7 @@ void set_common(auto& op, Operands& operands, const Geometry& geometry, const Re
 void add_block(std::vector<Case>& cases, const Geometry& geometry, const RetentionPattern& pattern,
                const BlockOptions& options) {
   const std::string text = fmt::format("{} {}{}", geometry.text(), text_of(pattern), text_of(options));
+  const auto key = static_cast<std::size_t>(geometry.key_width);
   for (Write write : kWrites) {
     cases.push_back({"RetentionBlock/" + text + conformance::text_of(write), [=](Operands& operands) {
                        ops::RetentionBlock op;
@@ -193,6 +194,7 @@ void add_block(std::vector<Case>& cases, const Geometry& geometry, const Retenti
                        }
                        return op;
                      }});
+    cases.back().smallest_mistake = key;
   }
   if (options.states) return;
   cases.push_back({"RetentionBlockGradient/" + text, [=](Operands& operands) {
@@ -205,6 +207,7 @@ void add_block(std::vector<Case>& cases, const Geometry& geometry, const Retenti
                      if (options.gate) op.d_g = operands.output("d_g", geometry.values(), options.layout);
                      return op;
                    }});
+  cases.back().smallest_mistake = key;
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ std::vector<Expected> expect(const Case& the_case, int dropped = -1) {
   const std::unique_ptr<Backend> tracked = reference::make_tracked_backend();
   Operands operands(DType::f64, seed_of(the_case));
   ops::Op op = the_case.make(operands);
-  if (dropped >= 0) operands.drop_last_element(static_cast<std::size_t>(dropped));
+  if (dropped >= 0) operands.drop_last_elements(static_cast<std::size_t>(dropped), the_case.smallest_mistake);
   operands.upload(*tracked);
   const Allocation workspace(*tracked, tracked->workspace_bytes(op));
   set_workspace(

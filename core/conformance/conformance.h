@@ -12,10 +12,13 @@
 namespace vretnet::conformance {
 
 struct Case {
-  std::string name;                        // "LayerNorm/rows 3 width 17 gaps"
+  std::string name;                        // "LayerNorm/3x17 gaps"
   std::function<ops::Op(Operands&)> make;  // the same views whenever it is called
-  std::vector<std::string>
-      without_influence{};  // inputs that change no output here (one value normalized is 0)
+  // Inputs that change no output here: one value normalized is 0, whatever it was.
+  std::vector<std::string> without_influence{};
+  // How many last elements a mistake loses that the bound must notice. One; but where an op is a chain of
+  // ops, whose roundings add up, the key of a token.
+  std::size_t smallest_mistake = 1;
 };
 
 // Every op, over hard shapes: 1, odd, no multiple of 16, transposed, with gaps, reversed, accumulating or

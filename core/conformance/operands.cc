@@ -112,11 +112,14 @@ std::vector<double> Operands::values(const std::string& name) const {
   return values;
 }
 
-void Operands::drop_last_element(std::size_t operand) {
+void Operands::drop_last_elements(std::size_t operand, std::size_t count) {
   Operand& dropped = operands_[operand];
   check(!dropped.positions.empty(), "{} has no elements", dropped.name);
-  double& element = dropped.initial[static_cast<std::size_t>(dropped.positions.back())];
-  element = std::abs(element) >= 0.5 ? 0 : element + 1;
+  const std::size_t elements = dropped.positions.size();
+  for (std::size_t i = elements - std::min(count, elements); i < elements; ++i) {
+    double& element = dropped.initial[static_cast<std::size_t>(dropped.positions[i])];
+    element = std::abs(element) >= 0.5 ? 0 : element + 1;
+  }
 }
 
 void Operands::upload(Backend& backend) {

@@ -57,9 +57,9 @@ class Operands {
   const std::vector<Operand>& all() const { return operands_; }
   std::vector<double> values(const std::string& name) const;  // of the view, row-major, before any op
 
-  // The operand loses its last element (it becomes 0, or 1 more where it was nearly 0): the mistake that a
-  // bound has to notice.
-  void drop_last_element(std::size_t operand);
+  // The operand loses its last `count` elements (each becomes 0, or 1 more where it was nearly 0): the
+  // mistake that a bound has to notice.
+  void drop_last_elements(std::size_t operand, std::size_t count);
 
   // Takes memory of `backend` and fills it; `release` gives it back.
   void upload(Backend& backend);
