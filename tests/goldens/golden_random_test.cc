@@ -3,30 +3,20 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <filesystem>
 #include <string>
 
-#include "core/model/safetensors.h"
+#include "tests/goldens/golden_file.h"
 
 namespace vretnet::goldens {
 namespace {
 
-model::SafetensorsFile open_golden(const std::string& name) {
-  return model::SafetensorsFile(std::filesystem::path(VRETNET_SOURCE_DIR) / "tests/goldens/data" / name);
-}
-
-std::vector<double> stored(const model::StoredTensor& tensor) {
-  std::vector<double> values(tensor.elements());
-  model::read_values<double>(tensor, values);
-  return values;
-}
-
 class GoldenRandomTest : public ::testing::Test {
  protected:
-  std::uint64_t number(const std::string& key) const { return std::stoull(file_.metadata().at(key)); }
+  std::uint64_t number(const std::string& key) const { return golden_.json(key).get<std::uint64_t>(); }
 
-  const model::SafetensorsFile file_ = open_golden("random.safetensors");
-  const std::uint64_t seed_ = number("seed");
+  const GoldenFile golden_{"random"};
+  const model::SafetensorsFile& file_ = golden_.file();
+  const std::uint64_t seed_ = golden_.seed();
 };
 
 TEST_F(GoldenRandomTest, ParametersAreThoseOfPython) {
@@ -39,7 +29,7 @@ TEST_F(GoldenRandomTest, ParametersAreThoseOfPython) {
     std::vector<float> floats(expected.elements());
     fill_parameter<double>(seed_, place, name.substr(prefix.size()), expected.shape, doubles);
     fill_parameter<float>(seed_, place, name.substr(prefix.size()), expected.shape, floats);
-    EXPECT_EQ(doubles, stored(expected)) << name;
+    EXPECT_EQ(doubles, golden_.values(name)) << name;
     EXPECT_EQ(std::vector<double>(floats.begin(), floats.end()), doubles) << name;
     ++place;
   }
@@ -49,11 +39,11 @@ TEST_F(GoldenRandomTest, ParametersAreThoseOfPython) {
 TEST_F(GoldenRandomTest, ImagesLabelsAndTensorsAreThoseOfPython) {
   std::vector<double> images(file_.at("images").elements());
   fill_images<double>(seed_, number("step"), images);
-  EXPECT_EQ(images, stored(file_.at("images")));
+  EXPECT_EQ(images, golden_.values("images"));
 
   std::vector<double> tensor(file_.at("tensor").elements());
   fill_tensor<double>(seed_, number("tensor"), tensor);
-  EXPECT_EQ(tensor, stored(file_.at("tensor")));
+  EXPECT_EQ(tensor, golden_.values("tensor"));
 
   const model::StoredTensor& expected = file_.at("labels");
   std::vector<std::int64_t> labels(expected.elements());
