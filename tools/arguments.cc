@@ -7,11 +7,15 @@
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
+#include <iterator>
 #include <optional>
+#include <set>
 
 #include "core/base/did_you_mean.h"
 #include "core/base/error.h"
 #include "tools/run_folder.h"
+#include "tools/toml.h"
 
 namespace vretnet::tools {
 namespace {
@@ -20,7 +24,9 @@ namespace {
 std::vector<std::string> long_names(const CLI::App& command) {
   std::vector<std::string> names;
   for (const CLI::Option* option : command.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back(name);
+    for (const std::string& name : option->get_lnames()) {
+      if (name != "help") names.push_back(name);
+    }
   }
   return names;
 }
@@ -29,45 +35,79 @@ const CLI::Option* find_option(const CLI::App& command, const std::string& name)
   return command.get_option_no_throw("--" + name);
 }
 
+// The keys that a config file cannot hold, because they say where it is, or end the program.
+bool is_own_matter(const std::string& name) {
+  return name == "config" || name == "help";
+}
+
 std::string as_argument(const std::string& name, const std::vector<std::string>& values) {
   return fmt::format("--{}={}", name, fmt::join(values, ","));
 }
 
-std::vector<std::string> arguments_of_file(const CLI::App& command, const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw UsageError(fmt::format("--config: '{}' cannot be opened", path));
-  std::vector<CLI::ConfigItem> items;
-  try {
-    items = CLI::ConfigTOML().from_config(file);
-  } catch (const std::exception& error) {
-    throw UsageError(fmt::format("--config: '{}' is not TOML: {}", path, error.what()));
-  }
-  std::vector<std::string> arguments;
-  for (const CLI::ConfigItem& item : items) {
-    if (item.name == "++" || item.name == "--") continue;  // CLI11's marks of a section's begin and end
-    if (!item.parents.empty() && item.parents != std::vector<std::string>{command.get_name()}) {
-      throw UsageError(fmt::format("--config: '{}': section [{}] is not known, expected keys of '{}' only",
-                                   path, fmt::join(item.parents, "."), command.get_name()));
+// What a place other than the command line says, as an argument of an option.
+struct Setting {
+  const CLI::Option* option;
+  std::string argument;
+};
+
+std::vector<Setting> settings_of_file(const CLI::App& command, const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file) throw UsageError(fmt::format("--config: '{}' cannot be read", path));
+  std::vector<Setting> settings;
+  for (const TomlEntry& entry : parse_toml(text, path)) {
+    if (!entry.section.empty() && entry.section != command.get_name()) {
+      throw UsageError(fmt::format("{}:{}: section [{}] is not known, expected [{}] or none", path,
+                                   entry.line, entry.section, command.get_name()));
     }
-    if (item.name == "config" || !find_option(command, item.name)) {
-      throw UsageError(fmt::format("--config: '{}': unknown key '{}' for '{}'.{}", path, item.name,
-                                   command.get_name(), did_you_mean(item.name, long_names(command))));
+    const CLI::Option* option = find_option(command, entry.key);
+    if (!option || is_own_matter(entry.key)) {
+      throw UsageError(fmt::format("{}:{}: unknown key '{}' for '{}'.{}", path, entry.line, entry.key,
+                                   command.get_name(), did_you_mean(entry.key, long_names(command))));
     }
-    arguments.push_back(as_argument(item.name, item.inputs));
+    const bool empty =
+        std::all_of(entry.values.begin(), entry.values.end(), std::mem_fn(&std::string::empty));
+    if (!empty) settings.push_back({option, as_argument(entry.key, entry.values)});
   }
-  return arguments;
+  return settings;
 }
 
-// VRETNET_BATCH_SIZE=64 is --batch-size=64.
-std::vector<std::string> arguments_of_environment(const CLI::App& command) {
-  std::vector<std::string> arguments;
-  for (const std::string& name : long_names(command)) {
-    std::string variable = "VRETNET_";
-    for (char c : name)
-      variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    if (const char* value = std::getenv(variable.c_str())) arguments.push_back(as_argument(name, {value}));
+std::string variable_of(const std::string& name) {
+  std::string variable = "VRETNET_";
+  for (const char c : name) {
+    variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }
-  return arguments;
+  return variable;
+}
+
+// VRETNET_BATCH_SIZE=64 is --batch-size=64. An empty variable is none.
+std::vector<Setting> settings_of_environment(const CLI::App& command) {
+  std::vector<Setting> settings;
+  for (const std::string& name : long_names(command)) {
+    const char* value = std::getenv(variable_of(name).c_str());
+    if (value && *value) settings.push_back({find_option(command, name), as_argument(name, {value})});
+  }
+  return settings;
+}
+
+// The options that these arguments name: "--batch-size=8", "--batch-size 8", "-b8", "-qn".
+std::set<const CLI::Option*> options_among(const CLI::App& command,
+                                           const std::vector<std::string>& arguments) {
+  std::set<const CLI::Option*> found;
+  for (const std::string& argument : arguments) {
+    if (argument == "--") break;
+    if (argument.starts_with("--")) {
+      found.insert(find_option(command, argument.substr(2, argument.find('=') - 2)));
+    } else if (argument.starts_with("-")) {
+      for (std::size_t i = 1; i < argument.size(); ++i) {
+        const CLI::Option* option = command.get_option_no_throw(std::string("-") + argument[i]);
+        found.insert(option);
+        if (!option || option->get_expected_max() > 0) break;  // the rest is its value
+      }
+    }
+  }
+  found.erase(nullptr);
+  return found;
 }
 
 // The value that the last of these names has among the arguments ("-c FILE", "-cFILE", "--config=FILE",
@@ -91,24 +131,20 @@ std::optional<std::string> value_of(const std::vector<std::string>& arguments,
   return value;
 }
 
-// The config file: of the run that is resumed, or the one that the user's arguments name, or else the
-// environment; empty where there is none.
-std::string config_path(const std::vector<std::string>& arguments) {
-  if (const auto run = value_of(arguments, {"--resume"})) {
-    return RunFolder::existing(run->empty() ? "auto" : *run).file("config.toml").string();
-  }
-  if (const auto path = value_of(arguments, {"-c", "--config"})) return *path;
-  const char* path = std::getenv("VRETNET_CONFIG");
-  return path ? path : "";
+// As value_of, or else what the environment says.
+std::optional<std::string> value_anywhere(const std::vector<std::string>& arguments,
+                                          const std::vector<std::string>& names) {
+  if (auto value = value_of(arguments, names)) return value;
+  const char* value = std::getenv(variable_of(names.back().substr(2)).c_str());
+  return value && *value ? std::optional<std::string>(value) : std::nullopt;
 }
 
-std::string toml_string(const std::string& text) {
-  std::string result = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') result += '\\';
-    result += c;
+// The config file: of the run that is resumed, or the one that is named; empty where there is none.
+std::string config_path(const std::vector<std::string>& arguments) {
+  if (const auto run = value_anywhere(arguments, {"--resume"})) {
+    return RunFolder::existing(run->empty() ? "auto" : *run).file("config.toml").string();
   }
-  return result + "\"";
+  return value_anywhere(arguments, {"-c", "--config"}).value_or("");
 }
 
 bool is_number_or_flag(const std::string& text) {
@@ -142,16 +178,21 @@ std::vector<std::string> with_config_and_environment(const CLI::App& app,
   }
   if (command == &app) return arguments;
 
-  std::vector<std::string> all(arguments.begin(), arguments.begin() + static_cast<std::ptrdiff_t>(place));
-  const auto insert = [&](const std::vector<std::string>& more) {
-    all.insert(all.end(), more.begin(), more.end());
-  };
+  // An option that stands higher up is left out below, so that a list replaces a list.
   const std::vector<std::string> own(arguments.begin() + static_cast<std::ptrdiff_t>(place), arguments.end());
-  if (const std::string path = config_path(own); !path.empty() && find_option(*command, "config")) {
-    insert(arguments_of_file(*command, path));
+  std::set<const CLI::Option*> decided = options_among(*command, own);
+  std::vector<std::string> all(arguments.begin(), arguments.begin() + static_cast<std::ptrdiff_t>(place));
+  const auto insert = [&](const std::vector<Setting>& settings) {
+    for (const Setting& setting : settings) {
+      if (!decided.contains(setting.option)) all.push_back(setting.argument);
+    }
+    for (const Setting& setting : settings) decided.insert(setting.option);
+  };
+  insert(settings_of_environment(*command));
+  if (find_option(*command, "config")) {
+    if (const std::string path = config_path(own); !path.empty()) insert(settings_of_file(*command, path));
   }
-  insert(arguments_of_environment(*command));
-  insert(own);
+  all.insert(all.end(), own.begin(), own.end());
   return all;
 }
 
@@ -180,9 +221,8 @@ std::string config_text(const CLI::App& command, const std::vector<std::string>&
   for (const CLI::Option* option : command.get_options()) {
     if (option->get_lnames().empty()) continue;
     const std::string& name = option->get_lnames().front();
-    if (name == "help" || name == "config" || std::find(skip.begin(), skip.end(), name) != skip.end())
-      continue;
-    std::string value = option->count() > 0 ? fmt::format("{}", fmt::join(option->results(), ","))
+    if (is_own_matter(name) || std::find(skip.begin(), skip.end(), name) != skip.end()) continue;
+    std::string value = option->count() > 0 ? fmt::format("{}", fmt::join(option->reduced_results(), ","))
                                             : option->get_default_str();
     if (value.size() >= 2 && value.front() == '[' && value.back() == ']')
       value = value.substr(1, value.size() - 2);

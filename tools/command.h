@@ -30,6 +30,11 @@ Command models_command();
 Command data_command();
 Command selfcheck_command();
 
+// For check(): whole numbers from `least` on. (CLI::PositiveNumber prints its bound with 300 digits.)
+inline CLI::Range count_range(std::int64_t least) {
+  return CLI::Range(least, std::int64_t{1} << 40);
+}
+
 // -t, --device, --precision, --backend: which machine computes, and how.
 struct MachineFlags {
   int threads = 0;  // 0: all processors

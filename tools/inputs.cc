@@ -29,6 +29,7 @@ void for_each_input(const std::vector<std::string>& inputs, bool recursive,
   for (const std::string& input : inputs) {
     if (input == "-") {
       for (std::string line; std::getline(std::cin, line);) {
+        if (line.ends_with('\r')) line.pop_back();  // a list made on Windows
         if (!line.empty()) use(line);
       }
     } else if (std::error_code error; !fs::is_directory(input, error)) {

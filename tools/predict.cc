@@ -81,7 +81,7 @@ Command predict_command() {
             app.add_flag("--stream", flags->stream,
                          "read row by row at the image's own size, in constant memory (causal models)");
             app.add_option("--max-pixels", flags->max_pixels, "largest image to decode whole")
-                ->check(CLI::PositiveNumber);
+                ->check(count_range(1));
             add_machine_flags(app, flags->machine);
             add_output_flags(app);
             return [flags] { return predict(*flags); };

@@ -1,11 +1,13 @@
 #include "tools/recipe.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 
 #include "core/base/error.h"
+#include "tools/command.h"
 
 namespace vretnet::tools {
 namespace {
@@ -68,14 +70,12 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
                  "a name (vretnet models) or a model file to fine-tune");
   app.add_option("--val-split", recipe.val_split, "share kept for validation where there is no val/")
       ->check(CLI::Range(0.0, 0.9));
-  app.add_option("--limit-train", recipe.limit_train, "train on so many images only")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--limit-val", recipe.limit_val, "validate on so many images only")
-      ->check(CLI::NonNegativeNumber);
+  app.add_option("--limit-train", recipe.limit_train, "train on so many images only")->check(count_range(0));
+  app.add_option("--limit-val", recipe.limit_val, "validate on so many images only")->check(count_range(0));
   add_model_override_flags(app, recipe.model_overrides);
 
   const char* group = "Recipe";
-  const auto whole = CLI::Range(std::int64_t{1}, std::int64_t{1} << 40);
+  const auto whole = count_range(1);
   const auto rate = CLI::Range(0.0, 1e6);
   app.add_option("--epochs", recipe.epochs, "times through the images")->check(whole)->group(group);
   app.add_option("-b,--batch-size", recipe.batch_size, "images of a batch")
@@ -115,13 +115,19 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
   app.add_option("--crop", recipe.crop, "auto, resized, pad or none")
       ->check(CLI::IsMember({"auto", "resized", "pad", "none"}))
       ->group(group);
+  // CLI11 writes defaults with six digits; config.toml must give the very same numbers again.
+  const auto exactly = [](const std::vector<double>& values) {
+    return fmt::format("{}", fmt::join(values, ","));
+  };
   app.add_option("--scale", recipe.scale, "area of a resized crop: LOW,HIGH")
       ->expected(2)
       ->delimiter(',')
+      ->default_str(exactly(recipe.scale))
       ->group(group);
   app.add_option("--ratio", recipe.ratio, "width / height of a resized crop: LOW,HIGH")
       ->expected(2)
       ->delimiter(',')
+      ->default_str(exactly(recipe.ratio))
       ->group(group);
   app.add_option("--pad", recipe.pad, "pixels around the image for --crop pad")
       ->check(CLI::Range(0, 4096))

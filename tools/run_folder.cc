@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
+#include "core/base/did_you_mean.h"
 #include "core/base/error.h"
 
 namespace vretnet::tools {
@@ -27,6 +29,10 @@ int run_number(const fs::path& folder) {
   const std::string name = folder.filename().string();
   if (!name.starts_with(kPrefix)) return 0;
   return std::atoi(name.c_str() + std::strlen(kPrefix));
+}
+
+fs::path beside(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
 [[noreturn]] void fail(const fs::path& path, const char* what, const std::string& reason) {
@@ -74,9 +80,12 @@ RunFolder RunFolder::existing(const std::string& named) {
     }
     if (newest == 0) throw UsageError(fmt::format("--resume: no run with a {} in '{}/'", kStateName, kRuns));
   } else if (!fs::exists(path, error)) {
-    throw UsageError(fmt::format("--resume: '{}' does not exist", named));
+    std::vector<std::string> runs;
+    for (const fs::directory_entry& entry : fs::directory_iterator(beside(named), error))
+      runs.push_back((path.parent_path() / entry.path().filename()).string());
+    throw UsageError(fmt::format("--resume: '{}' does not exist.{}", named, did_you_mean(named, runs)));
   } else if (!fs::is_directory(path, error)) {
-    path = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    path = beside(path);
   }
   if (!fs::exists(path / kStateName)) {
     throw UsageError(

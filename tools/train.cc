@@ -32,10 +32,10 @@ Command train_command() {
         app.add_option("--cache", flags->cache, "decoded images in memory: auto, ram or off")
             ->check(CLI::IsMember({"auto", "ram", "off"}));
         app.add_option("--save-every-steps", flags->save_every_steps, "save within epochs, too (0: not)")
-            ->check(CLI::NonNegativeNumber);
+            ->check(count_range(0));
         app.add_option("--top-losses", flags->top_losses, "rows of top_losses.csv")
             ->check(CLI::Range(0, 1 << 30));
-        app.add_flag("-n,--dry-run", flags->dry_run, "check data and model, plan memory, train nothing");
+        app.add_flag("-n,--dry-run", flags->dry_run, "check data, model and recipe; train and write nothing");
         add_machine_flags(app, flags->machine);
         add_output_flags(app);
         return [flags, &app] {

@@ -1,6 +1,7 @@
 #include "tools/training_run.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -93,15 +94,15 @@ int TrainingRun::run() {
   open_model();
 
   catch_interrupts();
-  if (!flags_.resume.empty()) {
-    resume_folder();
-  } else if (!flags_.dry_run) {
-    start_folder();
-  }
   if (flags_.dry_run) {
     say(fmt::format("dry run: {} steps an epoch, {} in all; nothing was trained or written",
                     trainer_->steps_per_epoch(), trainer_->total_steps()));
     return 0;
+  }
+  if (flags_.resume.empty()) {
+    start_folder();
+  } else {
+    resume_folder();
   }
   say(fmt::format("run     {}   seed {}   resume with: vretnet train --resume {}", folder_->path().string(),
                   recipe.seed, folder_->path().string()));
@@ -188,15 +189,24 @@ void TrainingRun::resume_folder() {
   }
   const model::Metadata metadata = training::load_state(folder_->state(), *backend_, *trainer_);
   const std::string where = folder_->state().string();
-  if (!(vision::parse_metadata(metadata, where).config == description_.config)) {
+  const vision::Description saved = vision::parse_metadata(metadata, where);
+  if (!(saved.config == description_.config)) {
     throw UsageError(fmt::format("{}: holds another model than the recipe builds from these data", where));
   }
+  if (saved.class_names != data_.class_names) {
+    throw UsageError(fmt::format("{}: the classes of the data were {}, are {}", where,
+                                 fmt::join(saved.class_names, ", "), fmt::join(data_.class_names, ", ")));
+  }
   try {
+    if (const json images = json::parse(metadata.at("images")); images != image_counts()) {
+      throw UsageError(
+          fmt::format("{}: the data had {} images, have {}", where, images.dump(), image_counts().dump()));
+    }
     const json best = json::parse(metadata.at("best"));
     best_ = {best.at("epoch"), best.at("top1"), best.at("top5"), best.at("loss")};
     folder_->cut_back(json::parse(metadata.at("files")).get<std::map<std::string, std::int64_t>>());
   } catch (const json::exception& error) {
-    throw UsageError(fmt::format("{}: 'best' or 'files' cannot be read: {}", where, error.what()));
+    throw UsageError(fmt::format("{}: 'images', 'best' or 'files' cannot be read: {}", where, error.what()));
   }
   const training::Position& position = trainer_->position();
   say(fmt::format("resumed {}: epoch {}, step {}", where, position.epoch + 1, position.step));
@@ -271,20 +281,20 @@ bool TrainingRun::validate() {
   }
   say(bold(line) + fmt::format("  lr {:.1e}  {:.1f} s  {:.0f} img/s{}", trainer_->learning_rate(),
                                epoch_seconds_, epoch_rate_, better ? "  * best" : ""));
-  write_skipped();
   trainer_->next_epoch();
   commit();
   return true;
 }
 
 // Sorted by file, and never shorter than what an earlier part of the run wrote: the same at the end of a run
-// whether or not it was interrupted.
+// whether or not it was interrupted. Before each commit: a resumed run does not meet again what it had met.
 void TrainingRun::write_skipped() {
   std::set<std::string> lines;
   std::istringstream before(read_text(folder_->file("skipped.csv")));
   std::string line;
   std::getline(before, line);  // the heading
   while (std::getline(before, line)) lines.insert(line);
+  const std::size_t known = lines.size();
   for (const datasets::Loader* loader : {train_loader_.get(), val_loader_.get()}) {
     if (!loader) continue;
     for (const training::SkippedSample& sample : loader->skipped()) {
@@ -293,19 +303,25 @@ void TrainingRun::write_skipped() {
       lines.insert(entry);
     }
   }
-  if (lines.empty()) return;
+  if (lines.size() == known) return;
   std::string text = "file,reason\n";
   for (const std::string& entry : lines) text += entry + "\n";
   const std::string path = folder_->file("skipped.csv").string();
-  if (trainer_->position().epoch == 0)
-    say(fmt::format("warning: {} unreadable images left out -> {}", lines.size(), path));
+  say(fmt::format("warning: {} unreadable images left out -> {}", lines.size(), path));
   write_file_atomically(path, text);
 }
 
+// Other images are another order, so a run cannot go on with them.
+nlohmann::json TrainingRun::image_counts() const {
+  return {{"train", data_.train->size()}, {"val", data_.val ? data_.val->size() : 0}};
+}
+
 void TrainingRun::commit() {
+  write_skipped();
   model::Metadata metadata = vision::to_metadata(description_);
   metadata["best"] =
       json{{"epoch", best_.epoch}, {"top1", best_.top1}, {"top5", best_.top5}, {"loss", best_.loss}}.dump();
+  metadata["images"] = image_counts().dump();
   metadata["files"] = json(folder_->lengths()).dump();
   training::save_state(folder_->state(), *backend_, *trainer_, metadata);
   vision::save_classifier(folder_->file("last.safetensors"), description_, model_->parameters(),
@@ -327,7 +343,7 @@ void TrainingRun::summarise() {
                {"top5", best_.top5},
                {"loss", best_.loss},
                {"images_per_second", std::round(epoch_rate_)}};
-  print(line.dump() + "\n");
+  print(line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace vretnet::tools

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -39,6 +40,7 @@ class TrainingRun {
   void train_epoch();
   bool validate();  // false when a stop was asked for
   void write_skipped();
+  nlohmann::json image_counts() const;
   void commit();  // last.state.safetensors, then last.safetensors
   int stopped();
   void summarise();

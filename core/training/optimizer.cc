@@ -39,9 +39,12 @@ Optimizer::Optimizer(Backend& backend, const layers::ParameterTable& table, DTyp
 void Optimizer::update(const View& weights, const View& gradients, double learning_rate, std::int64_t step) {
   std::array<double, ops::kStepScalars> scalars{};
   const auto t = static_cast<double>(step) + 1;
+  // The ops know the betas in f32; 1 − 0.999f is off by 1e-5, so the corrections must be made from the same
+  // numbers.
+  const double beta1 = static_cast<float>(options_.beta1), beta2 = static_cast<float>(options_.beta2);
   scalars[ops::kLearningRate] = learning_rate;
-  scalars[ops::kBiasCorrection1] = 1 - std::pow(options_.beta1, t);
-  scalars[ops::kBiasCorrection2] = 1 - std::pow(options_.beta2, t);
+  scalars[ops::kBiasCorrection1] = 1 - std::pow(beta1, t);
+  scalars[ops::kBiasCorrection2] = 1 - std::pow(beta2, t);
   scalars[ops::kEmaWeight] = 1 - std::min(options_.ema_decay, (1 + t) / (10 + t));
   upload(backend_, step_scalars_.view(), scalars);
 

@@ -99,10 +99,10 @@ void Trainer::add_gradients(const Batch& batch, std::int64_t group) {
   loss.smoothing = static_cast<float>(options_.smoothing);
   loss.gradient_scale = 1.0f / static_cast<float>(count * group);
   backend_.run(loss);
+  backend_.download(part(losses_), host_losses_.data());
+  backend_.download(logits, host_logits_.data());  // before backward, which gives their memory to others
   session_.backward(part(d_logits_));
 
-  backend_.download(part(losses_), host_losses_.data());
-  backend_.download(logits, host_logits_.data());
   for (std::int64_t i = 0; i < count; ++i) {
     const float* row = host_logits_.data() + i * classes;
     position_.loss_sum += host_losses_[static_cast<std::size_t>(i)];

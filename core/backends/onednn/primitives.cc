@@ -1,6 +1,13 @@
 #include "core/backends/onednn/primitives.h"
 
+#include <array>
+
+#include "core/base/check.h"
+
 namespace vretnet::onednn {
+namespace {
+constexpr std::size_t kMostArguments = 16;
+}
 
 Primitive& Primitives::reorder(const PrimitiveKey& key, const dnnl::memory::desc& from,
                                const dnnl::memory::desc& to) {
@@ -15,7 +22,16 @@ void Primitives::execute(Primitive& primitive, std::initializer_list<std::pair<i
     const auto found = primitive.arguments.find(argument);
     if (found != primitive.arguments.end()) found->second.set_data_handle(address);
   }
-  primitive.primitive.execute(stream_, primitive.arguments);
+  // As dnnl.hpp's execute(), which takes memory for this list each time: a step shall take none.
+  std::array<dnnl_exec_arg_t, kMostArguments> list;
+  std::size_t count = 0;
+  for (const auto& [argument, memory] : primitive.arguments) {
+    check(count < list.size(), "a primitive of {} arguments", primitive.arguments.size());
+    list[count++] = {argument, memory.get()};
+  }
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_execute(primitive.primitive.get(), stream_.get(), static_cast<int>(count), list.data()),
+      "could not execute a primitive");
   stream_.wait();
 }
 

@@ -1,0 +1,118 @@
+// A step of training takes no memory of ours: operator new is replaced in this program and counts.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "tests/core/training/support.h"
+
+// The bounds of this program's code, given by the linker. Libraries are linked statically into it, oneDNN and
+// OpenMP are not: a call from outside is theirs.
+extern "C" const char __executable_start[];
+extern "C" const char etext[];
+
+namespace {
+
+std::atomic<bool> counting = false;
+std::atomic<long> own_allocations = 0, other_allocations = 0;
+
+void* allocate(std::size_t bytes, std::size_t alignment, const void* caller) {
+  if (counting) {
+    const auto* place = static_cast<const char*>(caller);
+    ++(place >= __executable_start && place < etext ? own_allocations : other_allocations);
+  }
+  const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+  void* memory =
+      alignment > alignof(std::max_align_t) ? std::aligned_alloc(alignment, rounded) : std::malloc(rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+// The array and nothrow forms of the standard library call these two.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
+  return allocate(bytes, 1, __builtin_return_address(0));
+}
+[[gnu::noinline]] void* operator new[](std::size_t bytes) {
+  return allocate(bytes, 1, __builtin_return_address(0));
+}
+[[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return allocate(bytes, std::size_t(alignment), __builtin_return_address(0));
+}
+[[gnu::noinline]] void* operator new[](std::size_t bytes, std::align_val_t alignment) {
+  return allocate(bytes, std::size_t(alignment), __builtin_return_address(0));
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
+
+namespace vretnet::training {
+namespace {
+
+struct Counts {
+  long own, other;
+};
+
+Counts count(const std::function<void()>& body) {
+  own_allocations = other_allocations = 0;
+  counting = true;
+  body();
+  counting = false;
+  return {own_allocations, other_allocations};
+}
+
+TEST(Allocation, TheCounterCounts) {
+  EXPECT_EQ(count([] { delete new int(1); }).own + count([] { std::vector<double> v(100); }).own, 2);
+}
+
+class AllocationTest : public ::testing::TestWithParam<std::tuple<std::string, bool>> {};
+
+TEST_P(AllocationTest, NoneInsideAStep) {
+  const auto& [backend, local] = GetParam();
+  TrainingOptions options;
+  options.epochs = 4;
+  options.accumulation = 2;
+  options.optimizer.ema_decay = 0.9;
+  TinyRun run(options, 22, 4, backend, local);  // with a short last batch
+  const auto epoch = [&] {
+    while (run.trainer.step()) continue;
+    run.trainer.next_epoch();
+  };
+  epoch();  // plans memory and makes primitives
+  epoch();
+  const Counts counts = count(epoch);
+  RecordProperty("outside", int(counts.other));
+  EXPECT_EQ(counts.own, 0) << counts.other << " by libraries beside";
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, AllocationTest,
+                         ::testing::Combine(::testing::ValuesIn(available_backends()), ::testing::Bool()),
+                         [](const auto& each) {
+                           return std::get<0>(each.param) + (std::get<1>(each.param) ? "_local" : "_classic");
+                         });
+
+}  // namespace
+}  // namespace vretnet::training

@@ -1,0 +1,124 @@
+#include "tests/tools/support.h"
+#include "tests/tools/xml.h"
+
+namespace vretnet::tools {
+namespace {
+
+class EvaluateTest : public ToolTest {
+ protected:
+  void SetUp() override {
+    ToolTest::SetUp();
+    write_photos(5, "data/val");
+    write_photos(2, "data/train");
+    model_ = write_model().string();
+  }
+
+  std::string model_;
+};
+
+TEST_F(EvaluateTest, JsonHasTheKeysOfTheContract) {
+  write_file(folder_ / "data/val/ant/broken.png", "no image");
+  const ProgramResult result = vretnet({"eval", "-m", model_, "-d", "data", "--format", "json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  ASSERT_EQ(lines_of(result.out).size(), 1u);
+  const json report = json::parse(result.out);
+  std::set<std::string> keys, class_keys;
+  for (const auto& [key, value] : report.items()) keys.insert(key);
+  for (const auto& [key, value] : report.at("classes")[0].items()) class_keys.insert(key);
+  EXPECT_EQ(keys, (std::set<std::string>{"top1", "top5", "loss", "ece", "images", "skipped", "classes",
+                                         "images_per_second"}));
+  EXPECT_EQ(class_keys, (std::set<std::string>{"name", "images", "precision", "recall", "f1"}));
+  EXPECT_EQ(report.at("images"), 15);
+  EXPECT_EQ(report.at("skipped"), 1);
+  EXPECT_EQ(report.at("top5"), 1.0) << "of three classes";
+  EXPECT_EQ(report.at("classes").size(), 3u);
+  EXPECT_THAT(result.err, HasSubstr("broken.png"));
+}
+
+TEST_F(EvaluateTest, FilesAgreeWithTheReport) {
+  const ProgramResult result = vretnet({"eval", "-m", model_, "-d", "data", "--format", "json", "-o", "out"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json report = json::parse(result.out);
+  const std::vector<std::string> confusion = lines_of(text_of_file(folder_ / "out/confusion.csv"));
+  ASSERT_EQ(confusion.size(), 4u);
+  EXPECT_EQ(confusion[0], "true,ant,bee,cat");
+  int right = 0;
+  for (std::size_t row = 1; row < 4; ++row) {
+    std::istringstream fields(confusion[row]);
+    std::string field;
+    std::getline(fields, field, ',');
+    EXPECT_EQ(field, (std::vector<std::string>{"ant", "bee", "cat"}[row - 1]));
+    int sum = 0;
+    for (std::size_t column = 1; std::getline(fields, field, ','); ++column) {
+      sum += std::stoi(field);
+      if (column == row) right += std::stoi(field);
+    }
+    EXPECT_EQ(sum, 5) << confusion[row];
+  }
+  EXPECT_DOUBLE_EQ(report.at("top1"), right / 15.0);
+  const std::vector<std::string> classes = lines_of(text_of_file(folder_ / "out/per_class.csv"));
+  ASSERT_EQ(classes.size(), 4u);
+  EXPECT_EQ(classes[0], "class,images,precision,recall,f1");
+  EXPECT_TRUE(classes[1].starts_with("ant,5,"));
+  const std::vector<std::string> losses = lines_of(text_of_file(folder_ / "out/top_losses.csv"));
+  EXPECT_EQ(losses.size(), 16u);
+  EXPECT_THAT(losses[1], HasSubstr("data/val/"));
+  expect_well_formed(text_of_file(folder_ / "out/confusion.svg"));
+}
+
+TEST_F(EvaluateTest, SplitsAndBatchesAndWorkers) {
+  const auto report = [&](const Arguments& flags) {
+    json result =
+        json::parse(vretnet(Arguments{"eval", "-m", model_, "-d", "data", "--format", "json"} + flags).out);
+    result.erase("images_per_second");
+    return result;
+  };
+  EXPECT_EQ(report({"--split", "train"}).at("images"), 6);
+  const json whole = report({});
+  EXPECT_EQ(report({"-j", "0"}), whole);
+  EXPECT_EQ(report({"-j", "4"}), whole);
+  EXPECT_NEAR(report({"-b", "4"}).at("loss").get<double>(), whole.at("loss").get<double>(), 1e-6);
+}
+
+TEST_F(EvaluateTest, FailUnder) {
+  const ProgramResult result = vretnet({"eval", "-m", model_, "-d", "data", "--fail-under", "1"});
+  EXPECT_EQ(result.exit_code, 1) << "an untrained model that is always right";
+  EXPECT_THAT(result.err, HasSubstr("--fail-under"));
+  EXPECT_THAT(result.out, HasSubstr("top1")) << "the report comes all the same";
+  EXPECT_EQ(vretnet({"eval", "-m", model_, "-d", "data", "--fail-under", "0"}).exit_code, 0);
+}
+
+TEST_F(EvaluateTest, ClassesAreMatchedByName) {
+  fs::rename(folder_ / "data/val/ant", folder_ / "data/val/dog");
+  fs::remove_all(folder_ / "data/train");
+  expect_error({"eval", "-m", model_, "-d", "data/val"}, 3, {"dog"});
+  fs::remove_all(folder_ / "data/val/dog");
+  const ProgramResult result = vretnet({"eval", "-m", model_, "-d", "data/val", "--format", "json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json report = json::parse(result.out);
+  EXPECT_EQ(report.at("classes")[0].at("images"), 0);
+  EXPECT_EQ(report.at("classes")[1].at("name"), "bee");
+  EXPECT_EQ(report.at("classes")[1].at("images"), 5);
+}
+
+TEST_F(EvaluateTest, WithoutImagesItIsADataError) {
+  fs::create_directories(folder_ / "empty/ant");
+  EXPECT_EQ(vretnet({"eval", "-m", model_, "-d", "empty"}).exit_code, 3);
+}
+
+TEST_F(EvaluateTest, NamesInTheChartAreEscaped) {
+  for (const char* part : {"train", "val"}) {
+    fs::rename(folder_ / "data" / part / "ant", folder_ / "data" / part / "<ant> & \"bee\"");
+  }
+  ASSERT_EQ(vretnet(Arguments{"train", "-d", "data", "-t", "1", "--epochs", "1", "-o", "run"} + small_model())
+                .exit_code,
+            0);
+  const std::string chart = text_of_file(folder_ / "run/confusion.svg");
+  expect_well_formed(chart);
+  EXPECT_THAT(chart, HasSubstr("&lt;ant&gt; &amp; &quot;bee&quot;"));
+  EXPECT_THAT(text_of_file(folder_ / "run/confusion.csv"), HasSubstr("\"<ant> & \"\"bee\"\"\""));
+  EXPECT_EQ(json::parse(text_of_file(folder_ / "run/classes.json"))[0], "<ant> & \"bee\"");
+}
+
+}  // namespace
+}  // namespace vretnet::tools

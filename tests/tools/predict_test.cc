@@ -1,0 +1,163 @@
+#include "tests/tools/support.h"
+
+namespace vretnet::tools {
+namespace {
+
+class PredictTest : public ToolTest {
+ protected:
+  void SetUp() override {
+    ToolTest::SetUp();
+    write_photos(3);
+    write_photo(folder_ / "photos/deep/er/00.png", 0, 99, 12, 12);
+    write_file(folder_ / "broken.png", "hello, not an image");
+    model_ = write_model().string();
+  }
+
+  std::string model_;
+};
+
+TEST_F(PredictTest, JsonLinesAnswerEveryInputInItsOrder) {
+  const ProgramResult result =
+      vretnet({"predict", "-m", model_, "--format", "jsonl", "-k", "2", "photos/cat/01.png", "broken.png",
+               "nothing.png", "photos/ant/00.png"});
+  EXPECT_EQ(result.exit_code, 3);
+  const std::vector<std::string> lines = lines_of(result.out);
+  ASSERT_EQ(lines.size(), 4u) << result.out;
+  std::vector<std::string> files;
+  for (const std::string& line : lines) files.push_back(json::parse(line).at("file"));
+  EXPECT_EQ(files, (std::vector<std::string>{"photos/cat/01.png", "broken.png", "nothing.png",
+                                             "photos/ant/00.png"}));
+  for (const int failed : {1, 2}) {
+    const json line = json::parse(lines[std::size_t(failed)]);
+    EXPECT_EQ(line.size(), 2u) << line;
+    EXPECT_FALSE(line.at("error").get<std::string>().empty());
+  }
+  const json first = json::parse(lines[0]);
+  ASSERT_EQ(first.at("top").size(), 2u);
+  EXPECT_EQ(first.at("label"), first.at("top")[0].at("label"));
+  EXPECT_EQ(first.at("probability"), first.at("top")[0].at("probability"));
+  EXPECT_GE(first.at("top")[0].at("probability"), first.at("top")[1].at("probability"));
+  EXPECT_TRUE(lines[0].starts_with("{\"file\": ") || lines[0].starts_with("{\"file\":")) << lines[0];
+}
+
+TEST_F(PredictTest, TheFourFormatsSayTheSame) {
+  const Arguments inputs = {"photos/ant/00.png", "broken.png", "photos/bee/02.png"};
+  const auto run = [&](const std::string& format) {
+    const ProgramResult result =
+        vretnet(Arguments{"predict", "-m", model_, "-k", "3", "--format", format} + inputs);
+    EXPECT_EQ(result.exit_code, 3) << format;
+    return result;
+  };
+  const json list = json::parse(run("json").out);
+  const std::vector<std::string> json_lines = lines_of(run("jsonl").out), csv = lines_of(run("csv").out),
+                                 text = lines_of(run("text").out);
+  ASSERT_EQ(list.size(), 3u);
+  ASSERT_EQ(json_lines.size(), 3u);
+  ASSERT_EQ(text.size(), 3u);
+  ASSERT_EQ(csv.size(), 4u);
+  EXPECT_EQ(csv[0], "file,label,probability,label2,probability2,label3,probability3,error");
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(json::parse(json_lines[i]), list[i]);
+    EXPECT_TRUE(csv[i + 1].starts_with(inputs[i] + ","));
+    EXPECT_GE(std::count(csv[i + 1].begin(), csv[i + 1].end(), ','), 7);
+    EXPECT_TRUE(text[i].starts_with(inputs[i] + ": ")) << text[i];
+    if (i == 1) continue;
+    const std::string label = list[i].at("label");
+    EXPECT_TRUE(csv[i + 1].starts_with(inputs[i] + "," + label + ",")) << csv[i + 1];
+    EXPECT_TRUE(text[i].starts_with(inputs[i] + ": " + label + " ")) << text[i];
+    double sum = 0;
+    for (const json& each : list[i].at("top")) sum += each.at("probability").get<double>();
+    EXPECT_NEAR(sum, 1, 2e-4);
+  }
+}
+
+TEST_F(PredictTest, UnreadableInputsAreNamedOnStderrInText) {
+  const ProgramResult result = vretnet({"predict", "-m", model_, "broken.png"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, HasSubstr("error: "));
+  EXPECT_THAT(result.err, HasSubstr("broken.png"));
+  EXPECT_EQ(lines_of(result.out).size(), 1u);
+}
+
+TEST_F(PredictTest, FoldersAndListsOnStdin) {
+  const auto files_of = [&](const Arguments& arguments, const std::string& input = "") {
+    const ProgramResult result =
+        vretnet(Arguments{"predict", "-m", model_, "--format", "jsonl"} + arguments, {.stdin_text = input});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    std::vector<std::string> files;
+    for (const std::string& line : lines_of(result.out)) files.push_back(json::parse(line).at("file"));
+    return files;
+  };
+  const std::vector<std::string> ants{"photos/ant/00.png", "photos/ant/01.png", "photos/ant/02.png"};
+  EXPECT_EQ(files_of({"photos/ant"}), ants);
+  EXPECT_EQ(files_of({"-r", "photos/deep"}), std::vector<std::string>{"photos/deep/er/00.png"});
+  EXPECT_EQ(files_of({"-r", "photos"}).size(), 10u);
+  EXPECT_EQ(files_of({"-"}, "photos/ant/00.png\nphotos/ant/01.png\r\n\nphotos/ant/02.png"), ants);
+  EXPECT_EQ(files_of({"photos/ant/00.png", "-"}, "photos/ant/01.png\nphotos/ant/02.png\n"), ants);
+}
+
+TEST_F(PredictTest, NoInputIsADataError) {
+  fs::create_directories(folder_ / "empty");
+  expect_error({"predict", "-m", model_, "empty"}, 3, {"no image"});
+  expect_error({"predict", "-m", model_, "-"}, 3, {"no image"});
+}
+
+TEST_F(PredictTest, RejectBelowAnswersUnknown) {
+  const ProgramResult result =
+      vretnet({"predict", "-m", model_, "--format", "jsonl", "--reject-below", "0.999", "photos/ant/00.png"});
+  EXPECT_EQ(result.exit_code, 0);
+  const json line = json::parse(result.out);
+  EXPECT_EQ(line.at("label"), "unknown");
+  EXPECT_NE(line.at("top")[0].at("label"), "unknown") << "what it would have been";
+}
+
+TEST_F(PredictTest, StreamEqualsTheWholeImage) {
+  const std::string causal = write_model("causal.safetensors", "causal").string();
+  write_photo(folder_ / "fits.png", 1, 5, 16, 16);
+  for (const char* image : {"fits.png"}) {
+    const auto ask = [&](const Arguments& flags) {
+      const ProgramResult result =
+          vretnet(Arguments{"predict", "-m", causal, "-k", "3", "--format", "jsonl", image} + flags);
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+      std::map<std::string, double> probabilities;
+      for (const json& each : json::parse(result.out).at("top")) {
+        probabilities[each.at("label")] = each.at("probability");
+      }
+      return probabilities;
+    };
+    const auto whole = ask({}), streamed = ask({"--stream"});
+    ASSERT_EQ(whole.size(), 3u);
+    for (const auto& [label, probability] : whole)
+      EXPECT_NEAR(streamed.at(label), probability, 1.01e-4) << label;
+  }
+  // A tall image is read at its own size, in little memory.
+  write_photo(folder_ / "tall.png", 1, 6, 64, 20000);
+  write_photo(folder_ / "short.png", 1, 6, 64, 64);
+  const auto peak = [&](const std::string& image) {
+    const ProgramResult result = vretnet({"predict", "-m", causal, "--stream", "-t", "1", image});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.peak_kib;
+  };
+  EXPECT_LT(peak("tall.png"), peak("short.png") + 4 * 1024) << "KiB";
+}
+
+TEST_F(PredictTest, StreamNeedsACausalModel) {
+  const std::string model = write_model("both.safetensors", "bidirectional").string();
+  expect_error({"predict", "-m", model, "--stream", "photos/ant/00.png"}, 2, {"--stream", model, "causal"});
+}
+
+TEST_F(PredictTest, NamesThatAreNoText) {
+  const std::string odd = "caf\xe9 \"x\", y.png";  // not UTF-8
+  write_photo(folder_ / odd, 0, 1, 9, 9);
+  for (const char* format : {"json", "jsonl"}) {
+    const ProgramResult result = vretnet({"predict", "-m", model_, "--format", format, odd});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_TRUE(json::accept(result.out)) << result.out;
+  }
+  const std::vector<std::string> csv =
+      lines_of(vretnet({"predict", "-m", model_, "--format", "csv", odd}).out);
+  EXPECT_TRUE(csv.at(1).starts_with("\"caf\xe9 \"\"x\"\", y.png\",")) << csv.at(1);
+}
+
+}  // namespace
+}  // namespace vretnet::tools

@@ -1,0 +1,226 @@
+// A run that was stopped, in whatever way, and continued ends in the same bytes as one that never was.
+#include <csignal>
+
+#include "tests/tools/support.h"
+
+namespace vretnet::tools {
+namespace {
+
+using std::chrono::milliseconds;
+
+class ResumeTest : public ToolTest {
+ protected:
+  void SetUp() override {
+    ToolTest::SetUp();
+    write_photos(40);
+    write_file(folder_ / "photos/bee/07.png", "not a picture");  // skipped.csv is part of the contract
+  }
+
+  // Everything that has state: random crops, a moving average, accumulation, saves within epochs.
+  static Arguments recipe(const std::string& run, const std::string& save_every = "1") {
+    return small_recipe("4") + Arguments{"-o",           run,     "--crop",
+                                         "resized",      "--ema", "0.9",
+                                         "--accumulate", "2",     "--save-every-steps",
+                                         save_every};
+  }
+  static Arguments resume(const std::string& run, const std::string& save_every = "1") {
+    return {"train", "--resume", run, "-t", "1", "--save-every-steps", save_every};
+  }
+
+  ProgramResult whole_run() {
+    const ProgramResult result = vretnet(recipe("whole"));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result;
+  }
+
+  void expect_same_as_whole(const std::string& run) const {
+    std::set<std::string> names, whole_names;
+    for (const auto& entry : fs::directory_iterator(folder_ / run)) names.insert(entry.path().filename());
+    for (const auto& entry : fs::directory_iterator(folder_ / "whole")) {
+      whole_names.insert(entry.path().filename());
+    }
+    EXPECT_EQ(names, whole_names) << "nothing half-written is left";
+    for (const std::string& name : whole_names) {
+      EXPECT_TRUE(text_of_file(folder_ / "whole" / name) == text_of_file(folder_ / run / name)) << name;
+    }
+  }
+
+  // No *.safetensors of the folder is half-written.
+  void expect_whole_files(const std::string& run) const {
+    for (const char* name : {"best.safetensors", "last.safetensors"}) {
+      if (!fs::exists(folder_ / run / name)) continue;
+      const ProgramResult info = vretnet({"info", run + "/" + name});
+      EXPECT_EQ(info.exit_code, 0) << info.err;
+    }
+    if (fs::exists(folder_ / run / "last.state.safetensors")) {
+      EXPECT_NO_THROW(model::SafetensorsFile(folder_ / run / "last.state.safetensors"));
+    }
+  }
+
+  bool saved(const std::string& run) const { return fs::exists(folder_ / run / "last.state.safetensors"); }
+};
+
+TEST_F(ResumeTest, StopsAndContinuesAfterSignals) {
+  const ProgramResult whole = whole_run();
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const std::string run = signal == SIGINT ? "interrupted" : "terminated";
+    int stops = 0;
+    for (int attempt = 0; attempt < 12; ++attempt) {
+      ProgramOptions options{.signal = signal};
+      const bool begun = saved(run);
+      const auto state = [this, run] {
+        std::error_code error;
+        return fs::last_write_time(folder_ / run / "last.state.safetensors", error)
+            .time_since_epoch()
+            .count();
+      };
+      // After one more step has been saved, so that every attempt comes on.
+      options.signal_when = [this, run, begun, state, before = begun ? state() : 0] {
+        return saved(run) && (!begun || state() != before);
+      };
+      options.signal_after = milliseconds(7 * attempt);
+      const ProgramResult result = vretnet(begun ? resume(run) : recipe(run), options);
+      if (result.exit_code == 0) break;
+      ASSERT_EQ(result.exit_code, 130) << result.err << " signal " << result.signal;
+      EXPECT_THAT(result.err, HasSubstr("stopping after this step"));
+      EXPECT_THAT(result.err, HasSubstr("saved " + run));
+      EXPECT_EQ(result.out, "");
+      expect_whole_files(run);
+      ++stops;
+    }
+    EXPECT_GE(stops, 2);
+    const ProgramResult end = vretnet(resume(run));
+    ASSERT_EQ(end.exit_code, 0) << end.err;
+    expect_same_as_whole(run);
+    json line = json::parse(end.out), expected = json::parse(whole.out);
+    for (json* each : {&line, &expected}) {
+      each->erase("run");
+      each->erase("images_per_second");
+    }
+    EXPECT_EQ(line, expected);
+  }
+}
+
+TEST_F(ResumeTest, LosesNothingToKillAtTwentyRandomMoments) {
+  const auto length = whole_run().time;
+  Random random(2026);
+  int kills = 0, kills_while_training = 0;
+  for (int run_number = 0; kills < 20 && run_number < 20; ++run_number) {
+    const std::string run = "killed" + std::to_string(run_number);
+    const char* save_every[] = {"1", "2", "3"};
+    const char* workers[] = {"0", "1", "4"};
+    for (;;) {
+      const bool begun = saved(run);
+      if (!begun) fs::remove_all(folder_ / run);  // died before its first save: nothing to continue
+      const std::string every = save_every[random.below(3)];
+      ProgramOptions options{.signal = SIGKILL};
+      if (kills >= 20) options.signal = 0;
+      options.signal_after = milliseconds(random.below(std::uint64_t(length.count()) + 1));
+      const ProgramResult result = vretnet(
+          (begun ? resume(run, every) : recipe(run, every)) + Arguments{"-j", workers[random.below(3)]},
+          options);
+      if (result.signal == SIGKILL) {
+        ++kills;
+        kills_while_training += saved(run);
+        expect_whole_files(run);
+        continue;
+      }
+      ASSERT_EQ(result.exit_code, 0) << result.err;
+      break;
+    }
+    expect_same_as_whole(run);
+  }
+  EXPECT_GE(kills, 20);
+  EXPECT_GE(kills_while_training, 5) << "the moments missed the work";
+}
+
+TEST_F(ResumeTest, AStopWithoutSavesWithinEpochs) {
+  whole_run();
+  ProgramOptions options{.signal = SIGINT};
+  options.signal_when = [this] {
+    return lines_of(text_of_file(folder_ / "run/metrics.csv")).size() >= 2;  // a whole epoch is behind
+  };
+  const ProgramResult stopped = vretnet(recipe("run", "0"), options);
+  ASSERT_EQ(stopped.exit_code, 130) << stopped.err;
+  ASSERT_EQ(vretnet({"train", "--resume", "run/last.safetensors", "-t", "1"}).exit_code, 0) << "a file in it";
+  expect_same_as_whole("run");
+}
+
+TEST_F(ResumeTest, TheNewestRunIsAuto) {
+  ASSERT_EQ(vretnet(small_recipe("1")).exit_code, 0);
+  ASSERT_EQ(vretnet(small_recipe("2")).exit_code, 0);
+  for (const Arguments& flags : {Arguments{"--resume"}, Arguments{"--resume", "auto"}}) {
+    const ProgramResult result = vretnet(Arguments{"train"} + flags);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(json::parse(result.out).at("run"), "runs/train-2");
+    EXPECT_THAT(result.err, HasSubstr("resumed runs/train-2"));
+  }
+  EXPECT_EQ(vretnet({"train"}, {.environment = {{"VRETNET_RESUME", "runs/train-1"}}}).exit_code, 0);
+}
+
+TEST_F(ResumeTest, ResumingADryRunChangesNothing) {
+  ASSERT_EQ(vretnet(small_recipe("1") + Arguments{"-o", "run"}).exit_code, 0);
+  const auto before = fs::last_write_time(folder_ / "run/last.state.safetensors");
+  ASSERT_EQ(vretnet({"train", "--resume", "run", "-n"}).exit_code, 0);
+  EXPECT_EQ(fs::last_write_time(folder_ / "run/last.state.safetensors"), before);
+}
+
+TEST_F(ResumeTest, AnotherRecipeOrDamageIsRefused) {
+  ASSERT_EQ(vretnet(small_recipe("1") + Arguments{"-o", "run"}).exit_code, 0);
+  expect_error({"train", "--resume", "run", "--lr", "0.5"}, 2, {"recipe differs", "lr = 0.5"});
+  const std::string csv = text_of_file(folder_ / "run/metrics.csv");
+  write_file(folder_ / "run/metrics.csv", csv.substr(0, csv.size() - 3));
+  expect_error({"train", "--resume", "run"}, 2, {"run/metrics.csv", "shorter"});
+  write_file(folder_ / "run/metrics.csv", csv);
+  const std::string state = text_of_file(folder_ / "run/last.state.safetensors");
+  write_file(folder_ / "run/last.state.safetensors", state.substr(0, state.size() - 7));
+  expect_error({"train", "--resume", "run"}, 2, {"run/last.state.safetensors"});
+  fs::copy_file(folder_ / "run/last.safetensors", folder_ / "run/last.state.safetensors",
+                fs::copy_options::overwrite_existing);
+  expect_error({"train", "--resume", "run"}, 2, {"run/last.state.safetensors", "not a saved training state"});
+  fs::remove(folder_ / "run/last.state.safetensors");
+  expect_error({"train", "--resume", "run"}, 2, {"run", "nothing was saved"});
+}
+
+// Other classes in the data than at the start of the run.
+TEST_F(ResumeTest, OtherDataAreRefused) {
+  ASSERT_EQ(vretnet(small_recipe("1") + Arguments{"-o", "run"}).exit_code, 0);
+  write_photo(folder_ / "photos/dog/00.png", 1, 1, 9, 9);
+  write_photo(folder_ / "photos/dog/01.png", 1, 2, 9, 9);
+  EXPECT_EQ(vretnet({"train", "--resume", "run"}).exit_code, 2);
+  fs::remove_all(folder_ / "photos/dog");
+  fs::rename(folder_ / "photos/ant", folder_ / "photos/ape");  // as many, but others
+  expect_error({"train", "--resume", "run"}, 2,
+               {"run/last.state.safetensors", "ant, bee, cat", "ape, bee, cat"});
+  fs::rename(folder_ / "photos/ape", folder_ / "photos/ant");
+  write_photo(folder_ / "photos/ant/99.png", 0, 99, 9, 9);
+  expect_error({"train", "--resume", "run"}, 2, {"run/last.state.safetensors", "images"});
+}
+
+TEST_F(ResumeTest, AFullDiskLeavesTheLastState) {
+  whole_run();
+  ProgramOptions stop{.signal = SIGINT};
+  stop.signal_when = [this] { return lines_of(text_of_file(folder_ / "run/metrics.csv")).size() >= 2; };
+  ASSERT_EQ(vretnet(recipe("run"), stop).exit_code, 130);
+  const std::string before = text_of_file(folder_ / "run/last.state.safetensors");
+  // Room for models, not for the state that a save must write.
+  const ProgramResult full = vretnet(resume("run"), {.largest_file = before.size() / 2});
+  EXPECT_EQ(full.exit_code, 1) << full.err;
+  EXPECT_THAT(full.err, HasSubstr("error: run/last.state.safetensors"));
+  EXPECT_THAT(full.err, HasSubstr("cannot write"));
+  EXPECT_TRUE(text_of_file(folder_ / "run/last.state.safetensors") == before) << "the old state is intact";
+  ASSERT_EQ(vretnet(resume("run")).exit_code, 0);
+  expect_same_as_whole("run");
+}
+
+TEST_F(ResumeTest, ALossThatIsNotFiniteStopsTheRun) {
+  const ProgramResult result =
+      vretnet(small_recipe("4") + Arguments{"-o", "run", "--lr", "1e6", "--min-lr", "1e6", "--clip-grad", "0",
+                                            "--warmup-epochs", "0", "--weight-decay", "100"});
+  EXPECT_EQ(result.exit_code, 1) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("error: the loss is"));
+  expect_whole_files("run");
+}
+
+}  // namespace
+}  // namespace vretnet::tools

@@ -1,0 +1,153 @@
+// The run folder is a contract: which files it has, and that they give the run back.
+#include "tests/tools/support.h"
+#include "tests/tools/xml.h"
+
+namespace vretnet::tools {
+namespace {
+
+class RunFolderTest : public ToolTest {};
+
+std::set<std::string> files_in(const fs::path& folder) {
+  std::set<std::string> names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    names.insert(entry.path().filename());
+  return names;
+}
+
+const std::set<std::string> kFiles = {"config.toml",      "metrics.csv",      "metrics.jsonl",
+                                      "best.safetensors", "last.safetensors", "classes.json",
+                                      "env.json",         "confusion.csv",    "confusion.svg",
+                                      "per_class.csv",    "top_losses.csv",   "last.state.safetensors"};
+
+TEST_F(RunFolderTest, HoldsTheFilesOfTheContract) {
+  write_photos();
+  const ProgramResult run = vretnet(small_recipe());
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const fs::path folder = folder_ / "runs/train-1";
+  EXPECT_EQ(files_in(folder), kFiles);
+  EXPECT_EQ(json::parse(text_of_file(folder / "classes.json")), json({"ant", "bee", "cat"}));
+  const json environment = json::parse(text_of_file(folder / "env.json"));
+  for (const char* key : {"version", "processor", "backend"}) EXPECT_TRUE(environment.contains(key)) << key;
+  EXPECT_THAT(environment.at("backend").get<std::string>(), HasSubstr("oneDNN"))
+      << "a library and its version";
+  const std::vector<std::string> csv = lines_of(text_of_file(folder / "metrics.csv")),
+                                 rows = lines_of(text_of_file(folder / "metrics.jsonl"));
+  ASSERT_EQ(csv.size(), 4u);
+  ASSERT_EQ(rows.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const json row = json::parse(rows[i]);
+    EXPECT_EQ(row.at("epoch"), i + 1);
+    EXPECT_EQ(row.at("step"), 5 * (i + 1)) << "42 images in batches of 8, the last one dropped";
+    EXPECT_TRUE(csv[i + 1].starts_with(std::to_string(i + 1) + "," + std::to_string(5 * (i + 1)) + ","));
+  }
+  expect_well_formed(text_of_file(folder / "confusion.svg"));
+
+  // The summary is the best epoch's row, and best.safetensors is the model that it measured.
+  const json best = json::parse(run.out);
+  double top1 = -1;
+  for (const std::string& row : rows) top1 = std::max(top1, json::parse(row).at("val_top1").get<double>());
+  EXPECT_EQ(best.at("top1").get<double>(), top1);
+  const json row = json::parse(rows.at(best.at("epoch").get<std::size_t>() - 1));
+  EXPECT_EQ(row.at("val_loss"), best.at("loss"));
+  ASSERT_EQ(vretnet(small_recipe("1") + Arguments{"-q"}).exit_code, 0);
+  EXPECT_TRUE(fs::exists(folder_ / "runs/train-2")) << "the next free number";
+}
+
+TEST_F(RunFolderTest, EvalOfTheBestModelGivesItsNumbers) {
+  write_photos(10, "data/train");
+  write_photos(6, "data/val");
+  Arguments recipe = small_recipe();
+  recipe[2] = "data";
+  const ProgramResult run = vretnet(recipe + Arguments{"-o", "run"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const json best = json::parse(run.out);
+  const ProgramResult eval =
+      vretnet({"eval", "-m", "run/best.safetensors", "-d", "data", "-t", "1", "-b", "8", "--format", "json"});
+  ASSERT_EQ(eval.exit_code, 0) << eval.err;
+  const json report = json::parse(eval.out);
+  EXPECT_EQ(report.at("top1"), best.at("top1"));
+  EXPECT_EQ(report.at("loss"), best.at("loss"));
+}
+
+// With a crop whose bounds have no short decimal form, so that a rounded default would show.
+TEST_F(RunFolderTest, ConfigRunsAgainAndGivesTheSameBytes) {
+  write_photos();
+  const Arguments odd = {"--crop",         "resized",          "--ema",        "0.9",
+                         "--color-jitter", "0.3,0.2,0.1,0.05", "--mean",       "0.3333333",
+                         "--lr",           "0.00123456789",    "--accumulate", "2"};
+  ASSERT_EQ(vretnet(small_recipe() + odd + Arguments{"-o", "first"}).exit_code, 0);
+  const ProgramResult again = vretnet({"train", "-c", "first/config.toml", "-t", "1", "-o", "second"});
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  for (const std::string& name : files_in(folder_ / "first")) {
+    EXPECT_TRUE(text_of_file(folder_ / "first" / name) == text_of_file(folder_ / "second" / name)) << name;
+  }
+}
+
+TEST_F(RunFolderTest, WorkersDoNotChangeTheRun) {
+  write_photos();
+  for (const char* workers : {"0", "1", "4"}) {
+    ASSERT_EQ(
+        vretnet(small_recipe("2") + Arguments{"-j", workers, "-o", std::string("run") + workers}).exit_code,
+        0);
+    for (const std::string& name : files_in(folder_ / "run0")) {
+      EXPECT_TRUE(text_of_file(folder_ / "run0" / name) ==
+                  text_of_file(folder_ / (std::string("run") + workers) / name))
+          << name << " with " << workers;
+    }
+  }
+}
+
+TEST_F(RunFolderTest, UnreadableImagesAreWrittenDown) {
+  write_photos(60);
+  write_file(folder_ / "photos/bee/07.png", "not a picture");
+  const ProgramResult run = vretnet(small_recipe("1") + Arguments{"-o", "run"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const std::vector<std::string> skipped = lines_of(text_of_file(folder_ / "run/skipped.csv"));
+  ASSERT_EQ(skipped.size(), 2u);
+  EXPECT_EQ(skipped[0], "file,reason");
+  EXPECT_TRUE(skipped[1].starts_with("photos/bee/07.png,")) << skipped[1];
+  EXPECT_THAT(run.err, HasSubstr("run/skipped.csv"));
+}
+
+TEST_F(RunFolderTest, TooManyUnreadableImagesStopTheRun) {
+  write_photos(10);
+  for (const char* name : {"01.png", "02.png", "03.png"})
+    write_file(folder_ / "photos/bee" / name, "no picture");
+  expect_error(small_recipe("1") + Arguments{"-o", "run"}, 3, {"photos/bee/0", "unreadable", "%"});
+}
+
+TEST_F(RunFolderTest, NoValidationAtAll) {
+  write_photos(6);
+  const ProgramResult run = vretnet(small_recipe("2") + Arguments{"--val-split", "0", "-o", "run"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_TRUE(fs::exists(folder_ / "run/best.safetensors"));
+  EXPECT_EQ(json::parse(run.out).at("epoch"), 2) << "the newest";
+}
+
+TEST_F(RunFolderTest, AnotherRunIsNotOverwritten) {
+  write_photos(6);
+  ASSERT_EQ(vretnet(small_recipe("1") + Arguments{"-o", "run"}).exit_code, 0);
+  const std::string before = text_of_file(folder_ / "run/last.state.safetensors");
+  expect_error(small_recipe("1") + Arguments{"-o", "run"}, 2, {"--output", "'run'", "--resume run"});
+  EXPECT_TRUE(text_of_file(folder_ / "run/last.state.safetensors") == before);
+}
+
+TEST_F(RunFolderTest, FineTuningStartsFromAModelFile) {
+  write_photos(6);
+  const std::string model = write_model().string();
+  ASSERT_EQ(
+      vretnet({"train", "-d", "photos", "-m", model, "-t", "1", "-b", "8", "--epochs", "1", "-o", "same"})
+          .exit_code,
+      0);
+  fs::rename(folder_ / "photos/ant", folder_ / "photos/dog");
+  write_photo(folder_ / "photos/elk/00.png", 1, 77, 9, 9);
+  write_photo(folder_ / "photos/elk/01.png", 1, 78, 9, 9);
+  const ProgramResult other =
+      vretnet({"train", "-d", "photos", "-m", model, "-t", "1", "-b", "8", "--epochs", "1", "-o", "other"});
+  ASSERT_EQ(other.exit_code, 0) << other.err;
+  EXPECT_THAT(other.err, HasSubstr("head starts anew"));
+  expect_error({"train", "-d", "photos", "-m", model, "--width", "64", "-o", "wide"}, 2, {model, "64"});
+}
+
+}  // namespace
+}  // namespace vretnet::tools
