@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build pkg-config
-  libcli11-dev libfmt-dev nlohmann-json3-dev libhwy-dev
+  libcli11-dev libtomlplusplus-dev libfmt-dev nlohmann-json3-dev libhwy-dev
   libdnnl-dev ocl-icd-opencl-dev   # oneDNN's CMake file asks for OpenCL
   libjpeg-dev libpng-dev zlib1g-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev

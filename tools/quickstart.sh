@@ -19,7 +19,7 @@ fi
 
 echo
 echo "== the 10,000 test images"
-"$vretnet" eval -m "$run/best.safetensors" -d fashion-mnist -o "$run/test"
+"$vretnet" eval -m "$run/last.safetensors" -d fashion-mnist -o "$run/test"
 
 echo
 echo "== a few of them as PNG files"
@@ -28,7 +28,7 @@ if [ ! -d "$run/images" ]; then
   "$vretnet" data import idx fashion-mnist -o "$run/images.partial" --progress off
   mv "$run/images.partial" "$run/images"
 fi
-find "$run/images/val" -name '*.png' | sort | awk 'NR % 1100 == 1' | "$vretnet" predict -m "$run/best.safetensors" -k 3 -
+find "$run/images/val" -name '*.png' | sort | awk 'NR % 1100 == 1' | "$vretnet" predict -m "$run/last.safetensors" -k 3 -
 
 echo
 echo "run folder: $run  (metrics.csv, best.safetensors, test/confusion.svg, ...)"
