@@ -10,6 +10,11 @@
 #include "core/backends/reference/tracked.h"
 #include "core/base/error.h"
 
+// AddressSanitizer ends the program where there is no memory, unless it is told to do as malloc does.
+extern "C" const char* __asan_default_options() {
+  return "allocator_may_return_null=1";
+}  // NOLINT
+
 namespace vretnet::reference {
 namespace {
 
