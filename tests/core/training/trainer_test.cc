@@ -1,6 +1,7 @@
 #include "core/training/trainer.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 
@@ -127,7 +128,9 @@ TEST(Trainer, ALossThatIsNotFiniteLeavesTheWeights) {
 
 class SavedStateTest : public ::testing::Test {
  protected:
-  SavedStateTest() : path_(std::filesystem::path(::testing::TempDir()) / "vretnet_saved_state.safetensors") {}
+  SavedStateTest()
+      : path_(std::filesystem::path(::testing::TempDir()) /
+              ("vretnet_saved_state_" + std::to_string(::getpid()) + ".safetensors")) {}
   ~SavedStateTest() override { std::filesystem::remove(path_); }
   std::filesystem::path path_;
 };
