@@ -14,6 +14,7 @@
 
 #include "core/base/did_you_mean.h"
 #include "core/base/error.h"
+#include "tools/command.h"
 #include "tools/run_folder.h"
 #include "tools/toml.h"
 
@@ -155,6 +156,15 @@ bool is_number_or_flag(const std::string& text) {
 }
 
 }  // namespace
+
+CLI::Validator number_range(double low, double high) {
+  const auto wrong = [low, high](std::string& text) {
+    double value = 0;
+    if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) return std::string();
+    return fmt::format("Value {} not in range {} to {}", text, low, high);
+  };
+  return CLI::Validator(wrong, fmt::format("FLOAT in [{} - {}]", low, high));
+}
 
 std::vector<std::string> with_config_and_environment(const CLI::App& app,
                                                      const std::vector<std::string>& arguments) {

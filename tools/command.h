@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/layers/pass.h"
 #include "core/ops/backend.h"
 
@@ -33,6 +34,18 @@ Command selfcheck_command();
 // For check(): whole numbers from `least` on. (CLI::PositiveNumber prints its bound with 300 digits.)
 inline CLI::Range count_range(std::int64_t least) {
   return CLI::Range(least, std::int64_t{1} << 40);
+}
+// For check(): numbers low … high. (CLI::Range lets "nan" through.)
+CLI::Validator number_range(double low, double high);
+
+// Runs `body`; a mistake that it finds is one of this flag's value: "--data-dir: 'photo' does not exist".
+template <class Body>
+auto naming(const std::string& flag, const Body& body) {
+  try {
+    return body();
+  } catch (const UsageError& error) {
+    throw UsageError(flag + ": " + error.what());
+  }
 }
 
 // -t, --device, --precision, --backend: which machine computes, and how.

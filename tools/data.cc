@@ -62,6 +62,9 @@ std::string remarks(const char* what, const std::vector<std::string>& names) {
 }
 
 int check_folder(const DataFlags& flags) {
+  constexpr const char* kMove = "move:";
+  if (!flags.fix.empty() && !flags.fix.starts_with(kMove))
+    throw UsageError(fmt::format("--fix: '{}', expected move:FOLDER", flags.fix));
   const auto progress = image_progress("check");
   const datasets::CheckReport report = datasets::check_data(flags.data_dir, check_options(flags, progress));
   progress->finish();
@@ -106,9 +109,6 @@ int check_folder(const DataFlags& flags) {
                       report.clean() ? "clean" : "not clean"));
   }
   if (!flags.fix.empty()) {
-    constexpr const char* kMove = "move:";
-    if (!flags.fix.starts_with(kMove))
-      throw UsageError(fmt::format("--fix: '{}', expected move:FOLDER", flags.fix));
     const auto root = datasets::resolve_data_path(flags.data_dir);
     for (const auto& [from, to] :
          datasets::move_unreadable(report, root, flags.fix.substr(std::string(kMove).size()))) {
@@ -211,7 +211,7 @@ Command data_command() {
             add_folder(split);
             split->add_option("-o,--output", flags->output, "folder to write")->required();
             split->add_option("--val-split", flags->val_split, "share of every class for val")
-                ->check(CLI::Range(0.0, 1.0));
+                ->check(number_range(0.0, 1.0));
             split->add_option("--seed", flags->seed, "of the division");
             split->add_flag("--hard-links", flags->hard_links, "links instead of copies");
             CLI::App* import =

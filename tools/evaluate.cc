@@ -70,8 +70,9 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
 int evaluate_model(const EvaluateFlags& flags) {
   vision::Classifier classifier = vision::load_classifier(flags.model);
   const vision::Description& description = classifier.description;
-  const datasets::DatasetPointer dataset =
-      datasets::with_class_names(datasets::open_split(flags.data_dir, flags.split), description.class_names);
+  const datasets::DatasetPointer dataset = datasets::with_class_names(
+      naming("--data-dir", [&] { return datasets::open_split(flags.data_dir, flags.split); }),
+      description.class_names);
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
   const Allocation weights(*backend, DType::f32, {classifier.model->parameters().elements()});
   model::upload_values(*backend, weights.view(), classifier.values);
@@ -97,7 +98,8 @@ int evaluate_model(const EvaluateFlags& flags) {
   progress.finish();
   const auto name_of = [&](std::int64_t index) { return dataset->name(index); };
   const auto& names = description.class_names;
-  for (const training::SkippedSample& sample : loader.skipped()) say("skipped " + sample.reason);
+  for (const training::SkippedSample& sample : loader.skipped())
+    say(fmt::format("skipped {}: {}", sample.name, sample.reason));
   if (evaluation.images == 0) throw DataError(fmt::format("{}: not one image could be read", flags.data_dir));
 
   if (!flags.output.empty()) {
@@ -144,7 +146,7 @@ Command evaluate_command() {
         app.add_option("--top-losses", flags->top_losses, "rows of top_losses.csv")
             ->check(CLI::Range(0, 1 << 30));
         app.add_option("--fail-under", flags->fail_under, "exit code 1 when top-1 is lower")
-            ->check(CLI::Range(0.0, 1.0));
+            ->check(number_range(0.0, 1.0));
         app.add_option("--format", flags->format, "text or json")->check(CLI::IsMember({"text", "json"}));
         add_machine_flags(app, flags->machine);
         add_output_flags(app);

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <map>
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
@@ -24,6 +25,8 @@ constexpr const char* kExamples = R"(examples:
 A flag may also stand in a TOML file (-c) or in the environment (VRETNET_LR).
 vretnet COMMAND --help lists the flags of a command.)";
 
+constexpr std::size_t kCommandColumn = 14;  // so that the top page fits 80 columns
+
 int run(const std::vector<std::string>& arguments) {
   CLI::App app{"Vision RetNet image classifiers: train, evaluate, classify.", "vretnet"};
   app.set_version_flag("-V,--version", std::string("vretnet ") + VRETNET_VERSION);
@@ -42,6 +45,10 @@ int run(const std::vector<std::string>& arguments) {
                                  models_command(), data_command(), selfcheck_command()}) {
     declare(command);
   }
+
+  // The commands keep the formatter that they were made with: only the list of commands is narrow.
+  app.formatter(std::make_shared<CLI::Formatter>());
+  app.get_formatter()->column_width(kCommandColumn);
 
   try {
     parse_arguments(app, with_config_and_environment(app, arguments));

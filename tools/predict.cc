@@ -76,7 +76,7 @@ Command predict_command() {
             app.add_option("--format", flags->format, "text, csv, json or jsonl")
                 ->check(CLI::IsMember({"text", "csv", "json", "jsonl"}));
             app.add_option("--reject-below", flags->reject_below, "answer 'unknown' below this probability")
-                ->check(CLI::Range(0.0, 1.0));
+                ->check(number_range(0.0, 1.0));
             app.add_flag("-r,--recursive", flags->recursive, "look into subfolders");
             app.add_flag("--stream", flags->stream,
                          "read row by row at the image's own size, in constant memory (causal models)");

@@ -69,14 +69,14 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
   app.add_option("-m,--model,--checkpoint", recipe.model,
                  "a name (vretnet models) or a model file to fine-tune");
   app.add_option("--val-split", recipe.val_split, "share kept for validation where there is no val/")
-      ->check(CLI::Range(0.0, 0.9));
+      ->check(number_range(0.0, 0.9));
   app.add_option("--limit-train", recipe.limit_train, "train on so many images only")->check(count_range(0));
   app.add_option("--limit-val", recipe.limit_val, "validate on so many images only")->check(count_range(0));
   add_model_override_flags(app, recipe.model_overrides);
 
   const char* group = "Recipe";
   const auto whole = count_range(1);
-  const auto rate = CLI::Range(0.0, 1e6);
+  const auto rate = number_range(0.0, 1e6);
   app.add_option("--epochs", recipe.epochs, "times through the images")->check(whole)->group(group);
   app.add_option("-b,--batch-size", recipe.batch_size, "images of a batch")
       ->check(CLI::Range(1, 1 << 20))
@@ -98,16 +98,16 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
   app.add_option("--weight-decay,--wd", recipe.weight_decay, "not for norms and biases")
       ->check(rate)
       ->group(group);
-  app.add_option("--beta1", recipe.beta1, "AdamW")->check(CLI::Range(0.0, 0.99999))->group(group);
-  app.add_option("--beta2", recipe.beta2, "AdamW")->check(CLI::Range(0.0, 0.9999999))->group(group);
+  app.add_option("--beta1", recipe.beta1, "AdamW")->check(number_range(0.0, 0.99999))->group(group);
+  app.add_option("--beta2", recipe.beta2, "AdamW")->check(number_range(0.0, 0.9999999))->group(group);
   app.add_option("--smoothing", recipe.smoothing, "label smoothing")
-      ->check(CLI::Range(0.0, 0.99))
+      ->check(number_range(0.0, 0.99))
       ->group(group);
   app.add_option("--clip-grad", recipe.clip_norm, "largest length of the gradient (0: any)")
       ->check(rate)
       ->group(group);
   app.add_option("--ema", recipe.ema, "decay of the moving average of weights (0: none)")
-      ->check(CLI::Range(0.0, 0.999999))
+      ->check(number_range(0.0, 0.999999))
       ->group(group);
   app.add_option("--seed", recipe.seed, "of first weights, order and augmentation")->group(group);
 
@@ -123,29 +123,39 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
       ->expected(2)
       ->delimiter(',')
       ->default_str(exactly(recipe.scale))
+      ->check(number_range(0, 1))
       ->group(group);
   app.add_option("--ratio", recipe.ratio, "width / height of a resized crop: LOW,HIGH")
       ->expected(2)
       ->delimiter(',')
       ->default_str(exactly(recipe.ratio))
+      ->check(number_range(0, 100))
       ->group(group);
   app.add_option("--pad", recipe.pad, "pixels around the image for --crop pad")
       ->check(CLI::Range(0, 4096))
       ->group(group);
   app.add_option("--hflip", recipe.flip, "chance of exchanging left and right")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_range(0.0, 1.0))
       ->group(group);
   app.add_option("--color-jitter", recipe.color_jitter, "brightness,contrast,saturation,hue")
       ->expected(4)
       ->delimiter(',')
+      ->check(number_range(0, 100))
       ->group(group);
-  app.add_option("--mean", recipe.mean, "per channel, of values 0 … 1")->delimiter(',')->group(group);
-  app.add_option("--std", recipe.deviation, "per channel, of values 0 … 1")->delimiter(',')->group(group);
+  const auto channel = number_range(-1000, 1000);
+  app.add_option("--mean", recipe.mean, "per channel, of values 0 … 1")
+      ->delimiter(',')
+      ->check(channel)
+      ->group(group);
+  app.add_option("--std", recipe.deviation, "per channel, of values 0 … 1")
+      ->delimiter(',')
+      ->check(channel)
+      ->group(group);
   app.add_option("--interpolation", recipe.interpolation, "bilinear or bicubic")
       ->check(CLI::IsMember({"bilinear", "bicubic"}))
       ->group(group);
   app.add_option("--crop-pct", recipe.crop_fraction, "centre kept in evaluation (0: the model's)")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_range(0.0, 1.0))
       ->group(group);
 }
 

@@ -96,7 +96,8 @@ void Progress::update(std::int64_t done, const std::string& text, std::int64_t m
   if (style_ == ProgressStyle::off) return;
   const Clock::time_point now = Clock::now();
   const double since = std::chrono::duration<double>(now - shown_).count();
-  if (since < (style_ == ProgressStyle::bar ? kBarSeconds : kPlainSeconds)) return;
+  const bool first_bar = style_ == ProgressStyle::bar && !visible_;  // at once: a step may take long
+  if (!first_bar && since < (style_ == ProgressStyle::bar ? kBarSeconds : kPlainSeconds)) return;
   shown_ = now;
   const double speed = rate();
   const double part = std::min(1.0, static_cast<double>(done) / static_cast<double>(total_));

@@ -1,6 +1,6 @@
-// Recipes as TOML (toml++): keys of texts, numbers, booleans and flat lists of them, sections, comments. CLI11
-// 2.1.2's own reader is not enough for a file that must give a run back: it cuts a quoted text at '#' and at
-// commas, knows no escapes and names no line.
+// Recipes as TOML (toml++): keys of texts, numbers, booleans and flat lists of them, sections, comments.
+// CLI11 2.1.2's own reader is not enough for a file that must give a run back: it cuts a quoted text at '#'
+// and at commas, knows no escapes and names no line.
 #pragma once
 
 #include <string>

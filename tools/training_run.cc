@@ -89,7 +89,7 @@ int TrainingRun::run() {
   data_options.seed = recipe.seed;
   data_options.limit_train = recipe.limit_train;
   data_options.limit_val = recipe.limit_val;
-  data_ = datasets::open_data(recipe.data_dir, data_options);
+  data_ = naming("--data-dir", [&] { return datasets::open_data(recipe.data_dir, data_options); });
   say("data    " + data_.description);
   open_model();
 
@@ -256,6 +256,12 @@ bool TrainingRun::validate() {
         });
     progress.finish();
     if (interrupt_requested()) return false;
+    if (!std::isfinite(evaluation.loss)) {
+      throw RunError(
+          fmt::format("the validation loss is {} after epoch {}: try a lower --lr, more "
+                      "--warmup-epochs or --clip-grad",
+                      evaluation.loss, position.epoch + 1));
+    }
     better = evaluation.top1 > best_.top1;
     if (better) {
       best_ = {position.epoch + 1, evaluation.top1, evaluation.top5, evaluation.loss};

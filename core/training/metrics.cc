@@ -59,14 +59,14 @@ Evaluation Evaluator::finish() const {
   result.top5 = ratio(static_cast<double>(top5_), images);
   result.loss = ratio(loss_, images);
 
-  constexpr int kBins = 15;
+  constexpr std::size_t kBins = 15;
   struct Bin {
     double count = 0, probability = 0, correct = 0;
   };
   std::array<Bin, kBins> bins{};
   for (const Prediction& prediction : result.predictions) {
-    Bin& bin =
-        bins[static_cast<std::size_t>(std::min(kBins - 1, static_cast<int>(prediction.probability * kBins)))];
+    const float place = prediction.probability * kBins;  // NaN where a model has diverged
+    Bin& bin = bins[place > 0 ? std::min(kBins - 1, static_cast<std::size_t>(place)) : 0];
     bin.count += 1;
     bin.probability += prediction.probability;
     bin.correct += prediction.label == prediction.predicted;

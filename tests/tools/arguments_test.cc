@@ -122,12 +122,14 @@ TEST_F(ArgumentsTest, WrongValuesAreUsageErrors) {
   expect_refused({"--epochs", "many"}, {"--epochs", "many"});
   expect_refused({"--batch-size", "-1"}, {"--batch-size", "-1"});
   expect_refused({"--lr", "nan"}, {"--lr", "nan"});
+  expect_refused({"--smoothing", "nan"}, {"--smoothing", "nan"});
+  expect_refused({"--color-jitter", "0,0,nan,0"}, {"--color-jitter", "nan"});
   expect_refused({"--sched", "cosin"}, {"--sched", "cosine"});
   expect_refused({"--mean", "0.1,0.2"}, {"--mean", "2"});
   expect_refused({"--scale", "0.9,0.1"}, {"--scale"});
   expect_refused({"--val-split", "1.5"}, {"--val-split", "1.5"});
   expect_refused({"--device", "cuda"}, {"--device", "cuda"});
-  expect_refused({"--img-size", "17"}, {"--img-size", "17"});
+  expect_refused({"--img-size", "17"}, {"17", "patch_size 4"});
   expect_refused({"--heads", "7"}, {"7"});
   expect_refused({"--resume", "photos"}, {"--resume", "last.state.safetensors"});
   EXPECT_FALSE(fs::exists(folder_ / "runs")) << "a refused command leaves no run folder";

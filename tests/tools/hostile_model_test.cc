@@ -137,8 +137,8 @@ TEST_F(HostileModelTest, Tensors) {
 }
 
 TEST_F(HostileModelTest, MetadataOfWrongTypes) {
-  for (const std::string& key : {"model", "class_names", "preprocessing"}) {
-    for (const std::string& text : {"", "{", "5", "null", "\"text\"", "[[]]", "{}", "[1,2,3]", "true"}) {
+  for (const std::string key : {"model", "class_names", "preprocessing"}) {
+    for (const std::string text : {"", "{", "5", "null", "\"text\"", "[[]]", "{}", "[1,2,3]", "true"}) {
       expect_metadata_refused(key, text, {});
     }
     json header = header_;
@@ -155,7 +155,7 @@ TEST_F(HostileModelTest, MetadataOfWrongTypes) {
 
 // Every entry of the model's and the preprocessing's JSON, exchanged for values of other types and sizes.
 TEST_F(HostileModelTest, EveryEntryOfTheDescription) {
-  for (const std::string& part : {"model", "preprocessing"}) {
+  for (const std::string part : {"model", "preprocessing"}) {
     const json description = json::parse(header_.at("__metadata__").at(part).get<std::string>());
     for (const auto& [key, value] : description.items()) {
       for (const json& wrong : {json(-1), json("nonsense"), json(1e300), json::array({1, "a"}),

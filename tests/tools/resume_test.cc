@@ -105,7 +105,7 @@ TEST_F(ResumeTest, LosesNothingToKillAtTwentyRandomMoments) {
   const auto length = whole_run().time;
   Random random(2026);
   int kills = 0, kills_while_training = 0;
-  for (int run_number = 0; kills < 20 && run_number < 20; ++run_number) {
+  for (int run_number = 0; kills < 20 && run_number < 40; ++run_number) {
     const std::string run = "killed" + std::to_string(run_number);
     const char* save_every[] = {"1", "2", "3"};
     const char* workers[] = {"0", "1", "4"};
@@ -115,7 +115,7 @@ TEST_F(ResumeTest, LosesNothingToKillAtTwentyRandomMoments) {
       const std::string every = save_every[random.below(3)];
       ProgramOptions options{.signal = SIGKILL};
       if (kills >= 20) options.signal = 0;
-      options.signal_after = milliseconds(random.below(std::uint64_t(length.count()) + 1));
+      options.signal_after = milliseconds(random.below(std::uint64_t(length.count()) * 3 / 4 + 1));
       const ProgramResult result = vretnet(
           (begun ? resume(run, every) : recipe(run, every)) + Arguments{"-j", workers[random.below(3)]},
           options);
@@ -218,7 +218,7 @@ TEST_F(ResumeTest, ALossThatIsNotFiniteStopsTheRun) {
       vretnet(small_recipe("4") + Arguments{"-o", "run", "--lr", "1e6", "--min-lr", "1e6", "--clip-grad", "0",
                                             "--warmup-epochs", "0", "--weight-decay", "100"});
   EXPECT_EQ(result.exit_code, 1) << result.err;
-  EXPECT_THAT(result.err, HasSubstr("error: the loss is"));
+  EXPECT_THAT(result.err, ::testing::ContainsRegex("error: the (validation )?loss is"));
   expect_whole_files("run");
 }
 

@@ -113,7 +113,8 @@ TEST_F(RunFolderTest, TooManyUnreadableImagesStopTheRun) {
   write_photos(10);
   for (const char* name : {"01.png", "02.png", "03.png"})
     write_file(folder_ / "photos/bee" / name, "no picture");
-  expect_error(small_recipe("1") + Arguments{"-o", "run"}, 3, {"photos/bee/0", "unreadable", "%"});
+  expect_error(small_recipe("1") + Arguments{"-o", "run"}, 3,
+               {"photos/bee/0", "cannot be read", "allowed are 1 %"});
 }
 
 TEST_F(RunFolderTest, NoValidationAtAll) {

@@ -96,10 +96,10 @@ class ToolTest : public ::testing::Test {
 
   // A model file with first weights, for photos of 16 pixels.
   fs::path write_model(const std::string& name = "model.safetensors", const std::string& scan = "",
-                       int patch_rows_size = 16) const {
+                       int image_size = 16) const {
     vision::Description description;
     description.config = vision::find_model_config("vretnet_pico_patch4_28");
-    const std::map<std::string, std::string> changes = {{"image_size", std::to_string(patch_rows_size)},
+    const std::map<std::string, std::string> changes = {{"image_size", std::to_string(image_size)},
                                                         {"in_chans", "3"},
                                                         {"width", "32"},
                                                         {"depth", "2"},

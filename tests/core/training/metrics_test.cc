@@ -108,6 +108,15 @@ TEST(Metrics, ACertainAnswerIsInTheLastBin) {
   EXPECT_NEAR(evaluator.finish().ece, 0, 1e-12);
 }
 
+TEST(Metrics, AModelThatDivergedIsNoCrash) {
+  Evaluator evaluator(2);
+  evaluator.add(0, 0, std::vector<float>{NAN, NAN});
+  evaluator.add(1, 1, std::vector<float>{INFINITY, 0});
+  const Evaluation evaluation = evaluator.finish();
+  EXPECT_EQ(evaluation.images, 2);
+  EXPECT_TRUE(std::isnan(evaluation.loss));
+}
+
 TEST(Metrics, NothingSeen) {
   const Evaluation evaluation = Evaluator(3).finish();
   EXPECT_EQ(evaluation.images, 0);
