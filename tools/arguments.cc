@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
@@ -148,11 +149,18 @@ std::string config_path(const std::vector<std::string>& arguments) {
   return value_anywhere(arguments, {"-c", "--config"}).value_or("");
 }
 
-bool is_number_or_flag(const std::string& text) {
-  if (text == "true" || text == "false") return true;
+// A value as TOML: numbers and truth values bare, and numbers in the form in which a reader gives them back
+// ("2e-3" is 0.002), so that the file of a run reads as the recipe that wrote it.
+std::string toml_value(const std::string& text) {
+  if (text == "true" || text == "false") return text;
   char* end = nullptr;
-  std::strtod(text.c_str(), &end);
-  return !text.empty() && *end == '\0' && !std::isalpha(static_cast<unsigned char>(text[0]));
+  const double number = std::strtod(text.c_str(), &end);
+  const bool is_number = !text.empty() && *end == '\0' && std::isfinite(number) &&
+                         text.find_first_not_of("+-.0123456789eE") == std::string::npos;
+  if (!is_number) return toml_string(text);
+  if (text.find_first_of(".eE") != std::string::npos) return fmt::format("{}", number);
+  constexpr std::size_t kDigits = 18;  // that every TOML integer can hold
+  return text.size() <= kDigits ? text : toml_string(text);
 }
 
 }  // namespace
@@ -238,7 +246,7 @@ std::string config_text(const CLI::App& command, const std::vector<std::string>&
       value = value.substr(1, value.size() - 2);
     if (option->get_expected_max() == 0 && value.empty()) value = "false";
     if (value.empty()) continue;
-    text += fmt::format("{} = {}\n", name, is_number_or_flag(value) ? value : toml_string(value));
+    text += fmt::format("{} = {}\n", name, toml_value(value));
   }
   return text;
 }

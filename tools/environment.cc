@@ -27,6 +27,12 @@ std::string environment_json(const std::string& backend_description, int threads
   return environment.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
+int environment_threads(const std::string& environment) {
+  const auto values = nlohmann::json::parse(environment, nullptr, /*allow_exceptions=*/false);
+  const auto threads = values.is_object() ? values.value("threads", nlohmann::json()) : nlohmann::json();
+  return threads.is_number_integer() ? threads.get<int>() : 0;
+}
+
 std::vector<std::string> environment_differences(const std::string& before, const std::string& now) {
   std::vector<std::string> differences;
   const auto old_values = nlohmann::json::parse(before, nullptr, /*allow_exceptions=*/false);

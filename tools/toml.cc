@@ -62,7 +62,7 @@ std::vector<TomlEntry> parse_toml(const std::string& text, const std::string& na
 
 std::string toml_string(const std::string& text) {
   std::ostringstream quoted;
-  quoted << toml::toml_formatter{toml::value<std::string>(text)};
+  quoted << toml::toml_formatter{toml::value<std::string>(text), toml::format_flags::none};
   return quoted.str();
 }
 

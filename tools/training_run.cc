@@ -84,6 +84,13 @@ TrainingRun::TrainingRun(const TrainFlags& flags, std::string recipe_text)
 
 int TrainingRun::run() {
   const Recipe& recipe = flags_.recipe;
+  machine_ = flags_.machine;
+  if (!flags_.resume.empty()) {
+    folder_ = RunFolder::existing(flags_.resume);
+    // Another number of threads is another order of sums: a resumed run keeps its own where none is asked
+    // for.
+    if (machine_.threads == 0) machine_.threads = environment_threads(read_text(folder_->file("env.json")));
+  }
   datasets::DataOptions data_options;
   data_options.val_split = recipe.val_split;
   data_options.seed = recipe.seed;
@@ -133,7 +140,7 @@ void TrainingRun::open_model() {
   }
   description_.class_names = data_.class_names;
   description_.preprocessing = preprocessing_of(recipe, description_.config);
-  backend_ = make_machine(flags_.machine);
+  backend_ = make_machine(machine_);
 
   datasets::LoaderOptions options;
   options.batch_size = recipe.batch_size;
@@ -151,7 +158,7 @@ void TrainingRun::open_model() {
     val_loader_ = std::make_unique<datasets::Loader>(data_.val, options);
   }
   training::TrainingOptions training = training_options(recipe);
-  training.pass = pass_options(flags_.machine, layers::Mode::training);
+  training.pass = pass_options(machine_, layers::Mode::training);
   trainer_ = std::make_unique<training::Trainer>(*model_, *backend_, *train_loader_, training);
   say(fmt::format("model   {}  {:.2f} M parameters   {}  f32", description_.config.name,
                   static_cast<double>(model_->parameters().count()) / 1e6, backend_->description()));
@@ -163,7 +170,7 @@ void TrainingRun::start_folder() {
   write_file_atomically(folder_->file("classes.json"),
                         json(data_.class_names).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   write_file_atomically(folder_->file("env.json"),
-                        environment_json(backend_->description(), thread_count(flags_.machine)));
+                        environment_json(backend_->description(), thread_count(machine_)));
   folder_->append("metrics.csv", "epoch,step,learning_rate,train_loss,train_top1,val_loss,val_top1,val_top5");
   if (pretrained_) {
     model::upload_values(*backend_, trainer_->weights(), *pretrained_);
@@ -177,13 +184,12 @@ void TrainingRun::start_folder() {
 }
 
 void TrainingRun::resume_folder() {
-  folder_ = RunFolder::existing(flags_.resume);
   if (const std::string before = read_text(folder_->file("config.toml")); before != recipe_text_) {
     throw UsageError(fmt::format("--resume: the recipe differs from {}: {}",
                                  folder_->file("config.toml").string(),
                                  first_difference(before, recipe_text_)));
   }
-  const std::string now = environment_json(backend_->description(), thread_count(flags_.machine));
+  const std::string now = environment_json(backend_->description(), thread_count(machine_));
   for (const std::string& difference : environment_differences(read_text(folder_->file("env.json")), now)) {
     say("warning: results may differ in the last bits from a run that was never stopped: " + difference);
   }
@@ -249,7 +255,7 @@ bool TrainingRun::validate() {
     Progress progress(fmt::format("epoch {:2}/{} validation", position.epoch + 1, flags_.recipe.epochs),
                       data_.val->size(), "img");
     const training::Evaluation evaluation = training::evaluate(
-        *model_, *backend_, trainer_->best_weights(), pass_options(flags_.machine, layers::Mode::inference),
+        *model_, *backend_, trainer_->best_weights(), pass_options(machine_, layers::Mode::inference),
         *val_loader_, [&](std::int64_t seen) {
           progress.update(seen);
           return !interrupt_requested();

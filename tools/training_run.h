@@ -46,6 +46,7 @@ class TrainingRun {
   void summarise();
 
   const TrainFlags& flags_;
+  MachineFlags machine_;
   std::string recipe_text_;
   datasets::DataSplits data_;
   vision::Description description_;

@@ -24,7 +24,7 @@ class ResumeTest : public ToolTest {
                                          save_every};
   }
   static Arguments resume(const std::string& run, const std::string& save_every = "1") {
-    return {"train", "--resume", run, "-t", "1", "--save-every-steps", save_every};
+    return {"train", "--resume", run, "--save-every-steps", save_every};  // -t is the run's own
   }
 
   ProgramResult whole_run() {
@@ -142,7 +142,7 @@ TEST_F(ResumeTest, AStopWithoutSavesWithinEpochs) {
   };
   const ProgramResult stopped = vretnet(recipe("run", "0"), options);
   ASSERT_EQ(stopped.exit_code, 130) << stopped.err;
-  ASSERT_EQ(vretnet({"train", "--resume", "run/last.safetensors", "-t", "1"}).exit_code, 0) << "a file in it";
+  ASSERT_EQ(vretnet({"train", "--resume", "run/last.safetensors"}).exit_code, 0) << "a file in it";
   expect_same_as_whole("run");
 }
 

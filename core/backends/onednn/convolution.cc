@@ -165,21 +165,27 @@ Pair find(const ops::Convolution& op, Primitives& primitives) {
   const Geometry g = geometry_of(op);
   const bool with_bias = static_cast<bool>(op.bias);
   Primitive& primitive = forward(g, with_bias, primitives);
-  return {primitive, primitives.reorder(g.key(PrimitiveKey::kConvolutionWeights, with_bias),
-                                        g.weights(memory::format_tag::oihw), primitive.weights)};
+  return {primitive,
+          primitives.reorder(
+              g.key(PrimitiveKey::kConvolutionWeights, with_bias),
+              [&] { return g.weights(memory::format_tag::oihw); }, [&] { return primitive.weights; })};
 }
 Pair find(const ops::ConvolutionInputGradient& op, Primitives& primitives) {
   const Geometry g = geometry_of(op);
   Primitive& primitive = input_gradient(g, primitives);
-  return {primitive, primitives.reorder(g.key(PrimitiveKey::kConvolutionInputGradientWeights, false),
-                                        g.weights(memory::format_tag::oihw), primitive.weights)};
+  return {primitive,
+          primitives.reorder(
+              g.key(PrimitiveKey::kConvolutionInputGradientWeights, false),
+              [&] { return g.weights(memory::format_tag::oihw); }, [&] { return primitive.weights; })};
 }
 Pair find(const ops::ConvolutionWeightGradient& op, Primitives& primitives) {
   const Geometry g = geometry_of(op);
   const bool with_bias = static_cast<bool>(op.d_bias);
   Primitive& primitive = weight_gradient(g, with_bias, primitives);
-  return {primitive, primitives.reorder(g.key(PrimitiveKey::kConvolutionWeightGradientWeights, with_bias),
-                                        primitive.weights, g.weights(memory::format_tag::oihw))};
+  return {primitive,
+          primitives.reorder(
+              g.key(PrimitiveKey::kConvolutionWeightGradientWeights, with_bias),
+              [&] { return primitive.weights; }, [&] { return g.weights(memory::format_tag::oihw); })};
 }
 
 Room room_of(const ops::Convolution& op, const Pair& pair, ops::Workspace& workspace) {

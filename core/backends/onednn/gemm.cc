@@ -121,8 +121,9 @@ struct Call {
     matmul = &primitives.find(key, [&] { return make_product(product, primitives); });
     std::size_t bytes = matmul->scratchpad_bytes;
     if (repacks(product)) {
-      reorder = &primitives.reorder(key.with_kind(PrimitiveKey::kMatmulWeights), layout_of(product.b),
-                                    matmul->weights);
+      reorder = &primitives.reorder(
+          key.with_kind(PrimitiveKey::kMatmulWeights), [&] { return layout_of(product.b); },
+          [&] { return matmul->weights; });
       packed = workspace.take_bytes(matmul->weights.get_size());
       bytes = std::max(bytes, reorder->scratchpad_bytes);
     }

@@ -9,12 +9,9 @@ namespace {
 constexpr std::size_t kMostArguments = 16;
 }
 
-Primitive& Primitives::reorder(const PrimitiveKey& key, const dnnl::memory::desc& from,
-                               const dnnl::memory::desc& to) {
-  return find(key, [&] {
-    const dnnl::reorder::primitive_desc description(engine_, from, engine_, to, with_user_scratchpad());
-    return make<dnnl::reorder>(description, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
-  });
+Primitive Primitives::make_reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to) const {
+  const dnnl::reorder::primitive_desc description(engine_, from, engine_, to, with_user_scratchpad());
+  return make<dnnl::reorder>(description, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }
 
 void Primitives::execute(Primitive& primitive, std::initializer_list<std::pair<int, void*>> addresses) {

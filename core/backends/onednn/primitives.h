@@ -91,8 +91,12 @@ class Primitives {
     primitive.arguments.emplace(argument, dnnl::memory(layout, engine_, nullptr));
   }
 
-  // The reorder between two layouts, kept under a key of the caller's.
-  Primitive& reorder(const PrimitiveKey& key, const dnnl::memory::desc& from, const dnnl::memory::desc& to);
+  // The reorder between the layouts from() and to(), kept under a key of the caller's. Functions, because
+  // making a layout takes memory.
+  template <class From, class To>
+  Primitive& reorder(const PrimitiveKey& key, const From& from, const To& to) {
+    return find(key, [&] { return make_reorder(from(), to()); });
+  }
 
   // Runs it on these addresses, one an argument (the scratchpad's may be null when it needs none), and waits.
   void execute(Primitive& primitive, std::initializer_list<std::pair<int, void*>> addresses);
@@ -100,6 +104,8 @@ class Primitives {
   const dnnl::engine& engine() const { return engine_; }
 
  private:
+  Primitive make_reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to) const;
+
   dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream_{engine_};
   std::unordered_map<PrimitiveKey, Primitive, PrimitiveKey::Hash> primitives_;
