@@ -246,7 +246,8 @@ std::string config_text(const CLI::App& command, const std::vector<std::string>&
       value = value.substr(1, value.size() - 2);
     if (option->get_expected_max() == 0 && value.empty()) value = "false";
     if (value.empty()) continue;
-    text += fmt::format("{} = {}\n", name, toml_value(value));
+    text += fmt::format("{} = {}\n", name,
+                        option->get_type_name().starts_with("TEXT") ? toml_string(value) : toml_value(value));
   }
   return text;
 }
