@@ -111,8 +111,7 @@ Shape VisionModel::input_shape(std::int64_t batch) const {
   return {batch, config_.image_size[0], config_.image_size[1], config_.in_chans};
 }
 
-// ------------------------------------------------------------------------------------- positions, class
-// token
+// ------------------------------------------------------------------------------- positions, class token
 
 Tensor VisionModel::add_positions(Pass& pass, Tensor tokens) const {
   const View patches = tokens;
@@ -158,10 +157,10 @@ Tensor VisionModel::forward(Pass& pass, const View& images) const {
   check(!streaming || why_not_streamable().empty(), "{}", why_not_streamable());
   Tensor tokens = embedding_->forward(pass, images);
   Tensor x = blocks_.forward(pass, add_positions(pass, std::move(tokens)));
-  auto pooled = pool_->forward(pass, std::move(x));
+  Tensor pooled = pool_->forward(pass, std::move(x));
   Tensor logits = pass.make({images.extent(0), config_.classes});
-  head_->forward(pass, pooled.sum, logits, {.alpha = pooled.scale});
-  pass.save(std::move(pooled.sum));
+  head_->forward(pass, pooled, logits);
+  pass.save(std::move(pooled));
   return logits;
 }
 

@@ -26,7 +26,6 @@ class Linear {
   struct Epilogue {
     View residual, pre_activation;  // optional, like y
     ops::ActivationKind activation = ops::ActivationKind::none;
-    float alpha = 1;
   };
 
   // Adds `name`.weight [out, in] and `name`.bias [out]. A 1×1 convolution, or one whose kernel is its stride,

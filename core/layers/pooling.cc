@@ -16,24 +16,28 @@ View ending_in(const View& x, Pool pool) {
 
 }  // namespace
 
-NormAndPool::Pooled NormAndPool::forward_mean(Pass& pass, Tensor x) const {
-  const bool streaming = pass.place().streaming;
+Tensor NormAndPool::forward_mean(Pass& pass, Tensor x) const {
   const Shape shape = pooled_shape(x);
-  const std::int64_t tokens = x.view().extent(1) + (streaming ? pass.place().first_token : 0);
-  const float mean = 1 / static_cast<float>(tokens);
+  const std::int64_t tokens = x.view().extent(1);
   Norm::Kept kept;
   const Tensor normed = norm_.forward(pass, x, kept);
   x = {};
-  Tensor pooled = streaming ? Tensor(pass.carried(this, 0, shape)) : pass.make(shape);
-  pass.run(ops::PoolTokens{.x = normed,
-                           .y = pooled,
-                           .scale = streaming ? 1 : mean,
-                           .write = streaming ? ops::Write::accumulate : ops::Write::overwrite});
+  Tensor pooled = pass.make(shape);
+  if (pass.place().streaming) {
+    // The sum of all tokens so far, then its mean. The mean's factor changes with every call, so it is a
+    // field of an op that backends do not compile (a GEMM's alpha is part of a oneDNN primitive).
+    const View sum = pass.carried(this, 0, shape);
+    pass.run(ops::PoolTokens{.x = normed, .y = sum, .write = ops::Write::accumulate});
+    const auto seen = static_cast<float>(pass.place().first_token + tokens);
+    pass.run(ops::PoolTokens{.x = sum.split(0, shape[0]), .y = pooled, .scale = 1 / seen});
+  } else {
+    pass.run(ops::PoolTokens{.x = normed, .y = pooled, .scale = 1 / static_cast<float>(tokens)});
+  }
   Norm::save(pass, std::move(kept));
-  return {std::move(pooled), streaming ? mean : 1};
+  return pooled;
 }
 
-NormAndPool::Pooled NormAndPool::forward(Pass& pass, Tensor x) const {
+Tensor NormAndPool::forward(Pass& pass, Tensor x) const {
   if (pool_ == Pool::mean) return forward_mean(pass, std::move(x));
   // One token: pooled first, so that one row is normed.
   Tensor token = pass.make(pooled_shape(x));
@@ -42,7 +46,7 @@ NormAndPool::Pooled NormAndPool::forward(Pass& pass, Tensor x) const {
   Norm::Kept kept;
   Tensor normed = norm_.forward(pass, token, kept);
   Norm::save(pass, std::move(kept));
-  return {std::move(normed), 1};
+  return normed;
 }
 
 Tensor NormAndPool::backward(Pass& pass, Tensor d_pooled, std::int64_t tokens) const {

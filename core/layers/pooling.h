@@ -18,18 +18,14 @@ class NormAndPool {
  public:
   NormAndPool(Norm norm, Pool pool) : norm_(norm), pool_(pool) {}
 
-  struct Pooled {
-    Tensor sum;       // [batch, width]
-    float scale = 1;  // the pooled vector is scale · sum
-  };
-  // x [batch, tokens, width]. A stream's mean runs over all tokens seen so far, and its last token is the
+  // x [batch, tokens, width] → [batch, width]. A stream's mean runs over all tokens seen so far, and its last token is the
   // newest.
-  Pooled forward(Pass& pass, Tensor x) const;
+  Tensor forward(Pass& pass, Tensor x) const;
   // The gradient of the pooled vector [batch, width] → d_x [batch, tokens, width].
   Tensor backward(Pass& pass, Tensor d_pooled, std::int64_t tokens) const;
 
  private:
-  Pooled forward_mean(Pass& pass, Tensor x) const;
+  Tensor forward_mean(Pass& pass, Tensor x) const;
 
   Norm norm_;
   Pool pool_;

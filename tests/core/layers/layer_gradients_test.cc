@@ -43,11 +43,7 @@ class PoolingLayer : public Layer {
  public:
   PoolingLayer(ParameterTable& table, layers::Pool pool, std::int64_t width, std::int64_t tokens)
       : pool_(layers::Norm(table, "norm", width, 1e-6), pool), tokens_(tokens) {}
-  Tensor forward(Pass& pass, Tensor x) const override {
-    auto pooled = pool_.forward(pass, std::move(x));
-    EXPECT_EQ(pooled.scale, 1);
-    return pooled.sum;
-  }
+  Tensor forward(Pass& pass, Tensor x) const override { return pool_.forward(pass, std::move(x)); }
   Tensor backward(Pass& pass, Tensor d_y) const override {
     return pool_.backward(pass, std::move(d_y), tokens_);
   }
