@@ -109,8 +109,13 @@ void add_activations(std::vector<Case>& cases, const Shape& shape, const Layout&
                      return ops::ActivationGradient{
                          .x = operands.input("x", shape, layout), .d_y = d_x, .d_x = d_x, .kind = kind};
                    }});
+  cases.push_back({"ActivationGradient/both in place " + text, [=](Operands& operands) {
+                     const View d_x = operands.update("d_x", shape, layout),
+                                y = operands.update("y", shape, layout);
+                     return ops::ActivationGradient{.x = y, .d_y = d_x, .d_x = d_x, .y = y, .kind = kind};
+                   }});
   if (kind == ActivationKind::none) {  // whose derivative does not look at x
-    cases.end()[-1].without_influence = cases.end()[-2].without_influence = {"x"};
+    cases.end()[-2].without_influence = cases.end()[-3].without_influence = {"x"};
   }
 }
 

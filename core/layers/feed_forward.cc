@@ -32,17 +32,15 @@ Tensor FeedForward::forward(Pass& pass, Tensor x, Tensor residual) const {
   return y;
 }
 
-// GELU is made again from its input rather than kept, and its gradient takes its place.
+// GELU is made again from its input, in its place, rather than kept.
 Tensor FeedForward::backward(Pass& pass, Tensor d_y, Tensor x) const {
-  Tensor before = pass.take();
-  Tensor hidden = pass.make(before.view().shape());
-  pass.run(ops::Activation{.x = before, .y = hidden, .kind = ops::ActivationKind::gelu});
-  second_.weight_gradient(pass, hidden, d_y);
-  const Tensor d_hidden = std::move(hidden);
+  Tensor hidden = pass.take();
+  const Tensor d_hidden = pass.make(hidden.view().shape());
   second_.input_gradient(pass, d_y, d_hidden);
   pass.run(ops::ActivationGradient{
-      .x = before, .d_y = d_hidden, .d_x = d_hidden, .kind = ops::ActivationKind::gelu});
-  before = {};
+      .x = hidden, .d_y = d_hidden, .d_x = d_hidden, .y = hidden, .kind = ops::ActivationKind::gelu});
+  second_.weight_gradient(pass, hidden, d_y);
+  hidden = {};
   first_.weight_gradient(pass, x, d_hidden);
   Tensor d_x = std::move(x);
   first_.input_gradient(pass, d_hidden, d_x);

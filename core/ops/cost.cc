@@ -65,7 +65,7 @@ double cost(const Activation& op) {
   return kFunction * elements(op.x);
 }
 double cost(const ActivationGradient& op) {
-  return 2 * kFunction * elements(op.x);
+  return (op.y ? 3 : 2) * kFunction * elements(op.x);
 }
 double cost(const Gate& op) {
   return (kFunction + 2) * elements(op.x);

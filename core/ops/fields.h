@@ -99,7 +99,7 @@ inline auto fields(const Activation& op) {
   return std::array{in("x", op.x), out("y", op.y)};
 }
 inline auto fields(const ActivationGradient& op) {
-  return std::array{in("x", op.x), in("d_y", op.d_y), out("d_x", op.d_x)};
+  return std::array{in("x", op.x), in("d_y", op.d_y), out("d_x", op.d_x), maybe_out("y", op.y)};
 }
 inline auto fields(const Gate& op) {
   return std::array{in("g", op.g), in("x", op.x), out("y", op.y, op.write)};

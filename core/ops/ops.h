@@ -118,13 +118,15 @@ struct BroadcastAdd {
   View x, addend, y;
 };
 
-// y = activation(x); d_x = d_y · activation'(x). d_x may be d_y.
+// y = activation(x); d_x = d_y · activation'(x). d_x may be d_y. The gradient can give y again, in a view that may be x,
+// so that a layer keeps x alone.
 struct Activation {
   View x, y;
   ActivationKind kind = ActivationKind::gelu;
 };
 struct ActivationGradient {
   View x, d_y, d_x;
+  View y;  // optional
   ActivationKind kind = ActivationKind::gelu;
 };
 

@@ -114,6 +114,7 @@ void validate_one(const Activation& op) {
 void validate_one(const ActivationGradient& op) {
   expect_shape("ActivationGradient.d_y", op.d_y, op.x.shape());
   expect_shape("ActivationGradient.d_x", op.d_x, op.x.shape());
+  expect_shape_if_given("ActivationGradient.y", op.y, op.x.shape());
 }
 void validate_one(const Gate& op) {
   expect_shape("Gate.x", op.x, op.g.shape());

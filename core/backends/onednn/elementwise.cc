@@ -24,11 +24,20 @@ HWY_INLINE Vector activate(Vector x) {
   return x;
 }
 
+struct Activated {
+  Vector value, derivative;
+};
 template <ops::ActivationKind kKind>
-HWY_INLINE Vector activation_derivative(Vector x) {
-  if constexpr (kKind == ops::ActivationKind::gelu) return gelu_derivative(x);
-  if constexpr (kKind == ops::ActivationKind::silu) return swish_derivative(x, sigmoid(x));
-  return hn::Set(Floats(), 1.0f);
+HWY_INLINE Activated activate_and_derive(Vector x) {
+  if constexpr (kKind == ops::ActivationKind::gelu) {
+    const Vector cumulative = normal_cumulative(x);
+    return {hn::Mul(x, cumulative), hn::MulAdd(x, normal_density(x), cumulative)};
+  }
+  if constexpr (kKind == ops::ActivationKind::silu) {
+    const Vector s = sigmoid(x);
+    return {hn::Mul(x, s), swish_derivative(x, s)};
+  }
+  return {x, hn::Set(Floats(), 1.0f)};
 }
 
 template <ops::ActivationKind kKind>
@@ -53,21 +62,25 @@ void epilogue_row(const float* z, const float* residual, float* y, std::int64_t 
   }
 }
 
+// y may be null, and x.
 template <ops::ActivationKind kKind>
-HWY_INLINE void activation_gradient_of(const float* x, const float* d_y, float* d_x, std::int64_t n) {
+HWY_INLINE void activation_gradient_of(const float* x, const float* d_y, float* d_x, float* y,
+                                       std::int64_t n) {
   for_vectors(n, [&](auto lanes, std::int64_t i) HWY_ATTR {
-    lanes.store(hn::Mul(lanes.load(d_y + i), activation_derivative<kKind>(lanes.load(x + i))), d_x + i);
+    const Activated at = activate_and_derive<kKind>(lanes.load(x + i));
+    lanes.store(hn::Mul(lanes.load(d_y + i), at.derivative), d_x + i);
+    if (y) lanes.store(at.value, y + i);
   });
 }
-void activation_gradient_row(const float* x, const float* d_y, float* d_x, std::int64_t n,
+void activation_gradient_row(const float* x, const float* d_y, float* d_x, float* y, std::int64_t n,
                              ops::ActivationKind kind) {
   switch (kind) {
     case ops::ActivationKind::none:
-      return activation_gradient_of<ops::ActivationKind::none>(x, d_y, d_x, n);
+      return activation_gradient_of<ops::ActivationKind::none>(x, d_y, d_x, y, n);
     case ops::ActivationKind::gelu:
-      return activation_gradient_of<ops::ActivationKind::gelu>(x, d_y, d_x, n);
+      return activation_gradient_of<ops::ActivationKind::gelu>(x, d_y, d_x, y, n);
     case ops::ActivationKind::silu:
-      return activation_gradient_of<ops::ActivationKind::silu>(x, d_y, d_x, n);
+      return activation_gradient_of<ops::ActivationKind::silu>(x, d_y, d_x, y, n);
   }
 }
 
@@ -130,9 +143,9 @@ void run(const ops::Activation& op) {
 }
 
 void run(const ops::ActivationGradient& op) {
-  const Rows<3> rows({op.d_x, op.x, op.d_y}, RowAxes::merged);
+  const Rows<4> rows({op.d_x, op.x, op.d_y, op.y}, RowAxes::merged);
   rows.for_all_elements(kActivationCost, [&](const auto& at, std::int64_t count) {
-    HWY_DYNAMIC_DISPATCH(activation_gradient_row)(at[1], at[2], at[0], count, op.kind);
+    HWY_DYNAMIC_DISPATCH(activation_gradient_row)(at[1], at[2], at[0], at[3], count, op.kind);
   });
 }
 

@@ -27,11 +27,11 @@ inline Range part_of(std::int64_t items, int part, int parts, std::int64_t multi
   return {begin < items ? begin : items, end < items ? end : items};
 }
 
-// run(part) for every part, each on its own thread.
+// run(part) for every part, each on its own thread; one after the other for a caller that is itself a part.
 template <class Run>
 void for_parts(int parts, Run&& run) {
-  if (parts == 1) {
-    run(0);
+  if (parts == 1 || omp_in_parallel()) {
+    for (int part = 0; part < parts; ++part) run(part);
     return;
   }
 #pragma omp parallel for schedule(static, 1) num_threads(parts)

@@ -22,6 +22,8 @@ class PrimitiveKey {
   enum Kind : std::int64_t {
     kMatmul = 1,
     kMatmulWeights,
+    kMatmulPanel,
+    kMatmulPanelWeights,
     kConvolution,
     kConvolutionWeights,
     kConvolutionInputGradient,
@@ -75,6 +77,9 @@ class Primitives {
     if (found != primitives_.end()) return found->second;
     return primitives_.emplace(key, make()).first->second;
   }
+
+  // The primitive of this key, which exists. Several threads may ask at once.
+  Primitive& get(const PrimitiveKey& key) { return primitives_.at(key); }
 
   // A primitive of this description whose arguments have the given layouts, and a scratchpad that the caller
   // gives.

@@ -45,9 +45,11 @@ void run(const ops::Activation& op) {
 
 template <class T>
 void run(const ops::ActivationGradient& op) {
-  const Elements<T> x(op.x), d_y(op.d_y), d_x(op.d_x);
+  const Elements<T> x(op.x), d_y(op.d_y), d_x(op.d_x), y(op.y);
   for_each_index(d_x.shape(), [&](const Indices& index) {
-    d_x[index] = d_y[index] * activation_derivative(op.kind, x[index]);
+    const T value = x[index];
+    d_x[index] = d_y[index] * activation_derivative(op.kind, value);
+    if (op.y) y[index] = activation(op.kind, value);
   });
 }
 

@@ -167,8 +167,9 @@ TEST_P(InstructionSet, PassesConformance) {
 INSTANTIATE_TEST_SUITE_P(Highway, InstructionSet, ::testing::Values<std::int64_t>(HWY_AVX2, HWY_SCALAR),
                          [](const auto& target) { return hwy::TargetName(target.param); });
 
-// GELU is exact in its tail, too: |relative error| ≤ 5e-7 (core/backends/onednn/row_kernels-inl.h).
-TEST(Onednn, GeluHasSmallRelativeError) {
+// As the formula in f32, x·(1 + erf(x/√2))/2, allows: Φ within 3 units of 2^-24, one rounding more for the
+// product, and 0 or x exactly beyond 5.6 (core/backends/onednn/row_kernels-inl.h).
+TEST(Onednn, GeluIsAsExactAsItsFormula) {
   const auto backend = make_onednn_backend(1);
   constexpr std::int64_t kCount = 200001;
   const Allocation x(*backend, DType::f32, {kCount}), y(*backend, DType::f32, {kCount});
@@ -176,14 +177,17 @@ TEST(Onednn, GeluHasSmallRelativeError) {
     x.view().data<float>()[i] = static_cast<float>(-12.5 + 25.0 * static_cast<double>(i) / (kCount - 1));
   }
   backend->run(ops::Activation{.x = x.view(), .y = y.view()});
-  double worst = 0;
+  double worst = 0;  // in units of 2^-24 · |x|
   for (std::int64_t i = 0; i < kCount; ++i) {
-    const double value = x.view().data<float>()[i];
-    const double expected = value * 0.5 * std::erfc(-value / std::sqrt(2.0));
-    if (expected == 0) continue;
-    worst = std::max(worst, std::abs(y.view().data<float>()[i] / expected - 1));
+    const double value = x.view().data<float>()[i], result = y.view().data<float>()[i];
+    if (std::abs(value) >= 5.6) {
+      EXPECT_EQ(result, std::max(value, 0.0));
+    } else if (value != 0) {
+      const double expected = value * 0.5 * std::erfc(-value / std::sqrt(2.0));
+      worst = std::max(worst, std::abs((result - expected) / value) * 0x1p24);
+    }
   }
-  EXPECT_LE(worst, 5e-7);
+  EXPECT_LE(worst, 4);
   EXPECT_GT(worst, 0) << "nothing was compared";
 }
 

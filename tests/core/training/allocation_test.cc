@@ -31,6 +31,8 @@ void* allocate(std::size_t bytes, std::size_t alignment, const void* caller) {
 
 }  // namespace
 
+// g++ does not see that both sides are replaced.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 // The array and nothrow forms of the standard library call these two.
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   return allocate(bytes, 1, __builtin_return_address(0));

@@ -128,27 +128,6 @@ HWY_INLINE void transpose(std::size_t rows, std::size_t columns, float factor, I
   }
 }
 
-// 2^x for x ≤ 127, 2^−126 below −126: a minimax polynomial of degree 6 on [−½, ½] (relative error 2e-9 before
-// rounding), its exponent added as an integer. A NaN stays one: Max returns its second argument then.
-HWY_INLINE Vector power_of_two(Vector x) {
-  const Floats d;
-  const hn::RebindToSigned<Floats> integers;
-  const Vector magic =
-      hn::Set(d, 12582912.0f);  // 1.5 · 2^23: adding it rounds to an integer, kept in the low bits
-  x = hn::Max(hn::Set(d, -126.0f), x);
-  const Vector rounded = hn::Add(x, magic);
-  const Vector rest = hn::Sub(x, hn::Sub(rounded, magic));
-  Vector p = hn::Set(d, 0x1.41d32ep-13f);
-  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.5f456ap-10f));
-  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.3b2dbcp-7f));
-  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.c6aed4p-5f));
-  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.ebfbdap-3f));
-  p = hn::MulAdd(p, rest, hn::Set(d, 0x1.62e430p-1f));
-  p = hn::MulAdd(p, rest, hn::Set(d, 1.0f));
-  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(integers, rounded));
-  return hn::BitCast(d, hn::Add(hn::BitCast(integers, p), exponent));
-}
-
 }  // namespace vretnet::onednn::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif  // toggle
