@@ -112,7 +112,7 @@ int evaluate_model(const EvaluateFlags& flags) {
   } else {
     print(text_report(evaluation, names));
     for (const training::Prediction& wrong : worst_predictions(evaluation, flags.top_losses)) {
-      if (wrong.label == wrong.predicted || flags.output.empty()) break;
+      if (wrong.label == wrong.predicted) break;
       say_verbose(fmt::format("wrong   {}: {} is {}", name_of(wrong.index),
                               names[static_cast<std::size_t>(wrong.predicted)],
                               names[static_cast<std::size_t>(wrong.label)]));

@@ -2,13 +2,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 
-#include "core/backends/available.h"
 #include "core/base/error.h"
-#include "core/ops/measuring_backend.h"
 #include "tools/command.h"
+#include "tools/model_size.h"
 #include "tools/recipe.h"
 #include "tools/terminal.h"
 #include "vision/model_file.h"
@@ -18,26 +16,6 @@ namespace vretnet::tools {
 namespace {
 
 using json = nlohmann::ordered_json;
-
-// Arithmetic of one image forward: a dry run through a backend that only counts.
-double forward_flops(const vision::VisionModel& model) {
-  const std::unique_ptr<Backend> real = make_backend("reference", 1);
-  MeasuringBackend counting(*real);
-  layers::TableCache tables(*real, DType::f32);
-  Buffer nothing;
-  const View weights(&nothing, DType::f32, {model.parameters().elements()});
-  layers::Pass pass(counting, model.parameters(), tables, weights, View(), {});
-  Arena arena;
-  pass.start(arena, {});
-  model.forward(pass, View(&nothing, DType::f32, model.input_shape(1)));
-  return counting.flops();
-}
-
-std::string count_text(double count) {
-  if (count >= 1e9) return fmt::format("{:.2f} G", count / 1e9);
-  if (count >= 1e6) return fmt::format("{:.2f} M", count / 1e6);
-  return fmt::format("{:.0f} k", count / 1e3);
-}
 
 struct InfoFlags {
   std::string model, format = "text";

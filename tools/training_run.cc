@@ -20,6 +20,7 @@
 #include "tools/environment.h"
 #include "tools/evaluation_files.h"
 #include "tools/interrupt.h"
+#include "tools/model_size.h"
 #include "tools/terminal.h"
 #include "vision/registry.h"
 
@@ -160,8 +161,9 @@ void TrainingRun::open_model() {
   training::TrainingOptions training = training_options(recipe);
   training.pass = pass_options(machine_, layers::Mode::training);
   trainer_ = std::make_unique<training::Trainer>(*model_, *backend_, *train_loader_, training);
-  say(fmt::format("model   {}  {:.2f} M parameters   {}  f32", description_.config.name,
-                  static_cast<double>(model_->parameters().count()) / 1e6, backend_->description()));
+  say(fmt::format("model   {}  {} parameters, {}FLOP an image   {}  f32", description_.config.name,
+                  count_text(static_cast<double>(model_->parameters().count())),
+                  count_text(forward_flops(*model_)), backend_->description()));
 }
 
 void TrainingRun::start_folder() {

@@ -21,6 +21,7 @@ struct Epilogue {
   ActivationKind activation = ActivationKind::none;
   float alpha = 1;
   Write write = Write::overwrite;
+  bool constant_b = false;
 };
 
 constexpr Epilogue kEpilogues[] = {
@@ -34,6 +35,12 @@ constexpr Epilogue kEpilogues[] = {
     {.name = " accumulate", .write = Write::accumulate},
     {.name = " alpha", .alpha = 0.3f},
     {.name = " alpha accumulate", .alpha = -1.7f, .write = Write::accumulate},
+    {.name = " constant", .constant_b = true},
+    {.name = " bias gelu residual constant",
+     .bias = true,
+     .residual = true,
+     .activation = ActivationKind::gelu,
+     .constant_b = true},
     {.name = " all",
      .bias = true,
      .residual = true,
@@ -63,6 +70,7 @@ void add_matrices(std::vector<Case>& cases, const Sizes& sizes, const Epilogue& 
                      op.activation = epilogue.activation;
                      op.alpha = epilogue.alpha;
                      op.write = epilogue.write;
+                     op.constant_b = epilogue.constant_b;
                      return op;
                    }});
 }

@@ -38,6 +38,7 @@ void Linear::forward(Pass& pass, const View& x, const View& y, const Epilogue& e
   if (epilogue.residual) gemm.residual = rows_of(epilogue.residual);
   if (epilogue.pre_activation) gemm.pre_activation = rows_of(epilogue.pre_activation);
   gemm.activation = epilogue.activation;
+  gemm.constant_b = !pass.training();
   pass.run(gemm);
 }
 

@@ -1,6 +1,7 @@
 #include "core/layers/pass.h"
 
 #include "core/base/check.h"
+#include "core/ops/workspace.h"
 
 namespace vretnet::layers {
 namespace {
@@ -38,8 +39,7 @@ void Pass::run(ops::Op op) {
   const std::size_t bytes = backend_.workspace_bytes(op);
   Tensor workspace;
   if (bytes > 0) {
-    const auto element = static_cast<std::int64_t>(bytes_of(options_.dtype));
-    workspace = make({(static_cast<std::int64_t>(bytes) + element - 1) / element});
+    workspace = make(ops::workspace_shape(bytes, options_.dtype));
     set_workspace(op, workspace);
   }
   if (!measuring_) backend_.run(op);

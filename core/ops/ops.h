@@ -36,6 +36,7 @@ struct Gemm {
   View bias, residual, pre_activation;  // optional
   ActivationKind activation = ActivationKind::none;
   float alpha = 1;
+  bool constant_b = false;  // b stays as it is until Backend::weights_changed: a backend may keep a copy that it likes
   Write write = Write::overwrite;
   View workspace;
 };
@@ -313,7 +314,8 @@ enum StepScalar : int { kLearningRate, kBiasCorrection1, kBiasCorrection2, kEmaW
 // parameter, gradient, first_moment, second_moment [n] contiguous; step_scalars [kStepScalars]; gradient_squared_norm [1].
 struct AdamW {
   View parameter, gradient, first_moment, second_moment, step_scalars, gradient_squared_norm;
-  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f, weight_decay = 0, max_norm = 0;
+  double beta1 = 0.9, beta2 = 0.999;  // double: 1 − β₂ of an f32 would be off by 1.3e-5
+  float epsilon = 1e-8f, weight_decay = 0, max_norm = 0;
 };
 
 // y += weight · (x − y), weight = step_scalars[kEmaWeight]: the moving average of the parameters. x, y [n] contiguous.

@@ -10,6 +10,11 @@
 
 namespace vretnet::ops {
 
+// The shape of memory that holds a workspace of so many bytes.
+inline Shape workspace_shape(std::size_t bytes, DType dtype) {
+  return {static_cast<std::int64_t>((bytes + bytes_of(dtype) - 1) / bytes_of(dtype))};
+}
+
 // Does not own memory. A workspace is bytes: a contiguous view of any dtype, first byte 64-byte aligned in
 // its buffer.
 class Workspace {

@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "core/ops/workspace.h"
+
 namespace vretnet::training {
 namespace {
 
@@ -31,20 +33,16 @@ Optimizer::Optimizer(Backend& backend, const layers::ParameterTable& table, DTyp
   if (options.ema_decay > 0) average_ = Allocation(backend, dtype, {elements_});
   const ops::SquaredNorm norm{first_moment_.view(), squared_norm_.view(), {}};
   if (const std::size_t bytes = backend.workspace_bytes(norm)) {
-    const auto element = static_cast<std::int64_t>(bytes_of(dtype));
-    workspace_ = Allocation(backend, dtype, {(static_cast<std::int64_t>(bytes) + element - 1) / element});
+    workspace_ = Allocation(backend, dtype, ops::workspace_shape(bytes, dtype));
   }
 }
 
 void Optimizer::update(const View& weights, const View& gradients, double learning_rate, std::int64_t step) {
   std::array<double, ops::kStepScalars> scalars{};
   const auto t = static_cast<double>(step) + 1;
-  // The ops know the betas in f32; 1 − 0.999f is off by 1e-5, so the corrections must be made from the same
-  // numbers.
-  const double beta1 = static_cast<float>(options_.beta1), beta2 = static_cast<float>(options_.beta2);
   scalars[ops::kLearningRate] = learning_rate;
-  scalars[ops::kBiasCorrection1] = 1 - std::pow(beta1, t);
-  scalars[ops::kBiasCorrection2] = 1 - std::pow(beta2, t);
+  scalars[ops::kBiasCorrection1] = 1 - std::pow(options_.beta1, t);
+  scalars[ops::kBiasCorrection2] = 1 - std::pow(options_.beta2, t);
   scalars[ops::kEmaWeight] = 1 - std::min(options_.ema_decay, (1 + t) / (10 + t));
   upload(backend_, step_scalars_.view(), scalars);
 
@@ -54,8 +52,8 @@ void Optimizer::update(const View& weights, const View& gradients, double learni
     ops::AdamW op{
         part(weights),        part(gradients),     part(first_moment_.view()), part(second_moment_.view()),
         step_scalars_.view(), squared_norm_.view()};
-    op.beta1 = static_cast<float>(options_.beta1);
-    op.beta2 = static_cast<float>(options_.beta2);
+    op.beta1 = options_.beta1;
+    op.beta2 = options_.beta2;
     op.epsilon = static_cast<float>(options_.epsilon);
     op.weight_decay = static_cast<float>(weight_decay);
     op.max_norm = static_cast<float>(options_.clip_norm);

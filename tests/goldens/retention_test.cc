@@ -6,6 +6,7 @@
 #include "core/backends/available.h"
 #include "core/layers/tables.h"
 #include "core/model/weights.h"
+#include "core/ops/workspace.h"
 #include "tests/goldens/golden_file.h"
 #include "tests/goldens/golden_random.h"
 
@@ -118,7 +119,7 @@ class Bench {
   Array download(const Allocation& from) { return model::download_values<double>(*backend_, from.view()); }
   void run(ops::Op op) {
     const std::size_t bytes = backend_->workspace_bytes(op);
-    const Allocation workspace(*backend_, DType::f64, {static_cast<std::int64_t>(bytes + 7) / 8});
+    const Allocation workspace(*backend_, DType::f64, ops::workspace_shape(bytes, DType::f64));
     if (bytes > 0) set_workspace(op, workspace.view());
     backend_->run(op);
   }

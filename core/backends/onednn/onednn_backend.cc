@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <omp.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,20 +10,15 @@
 #include "core/backends/onednn/convolution.h"
 #include "core/backends/onednn/gemm.h"
 #include "core/backends/onednn/kernels.h"
+#include "core/backends/onednn/memory.h"
 #include "core/backends/onednn/mixers/mixers.h"
 #include "core/backends/onednn/primitives.h"
 #include "core/base/check.h"
-#include "core/base/error.h"
 #include "core/ops/fields.h"
 
 namespace vretnet {
 namespace onednn {
 namespace {
-
-constexpr std::size_t kAlignment = 64;
-// From this size on memory is asked for in large pages: products walk through megabytes, and small pages cost
-// them a miss of the address cache a row.
-constexpr std::size_t kLargePage = std::size_t{2} << 20;
 
 const char* instruction_set() {
   switch (dnnl::get_effective_cpu_isa()) {
@@ -64,18 +58,13 @@ class OnednnBackend final : public Backend {
     return std::visit([&](const auto& each) { return workspace_of(each); }, op);
   }
 
-  void* allocate(std::size_t bytes) override {
-    const std::size_t alignment = bytes >= kLargePage ? kLargePage : kAlignment;
-    const std::size_t rounded = std::max<std::size_t>((bytes + kAlignment - 1) / kAlignment, 1) * kAlignment;
-    void* data = nullptr;
-    if (posix_memalign(&data, alignment, rounded) != 0) {
-      throw RunError(
-          fmt::format("no memory: {:.1f} MiB were asked for", static_cast<double>(bytes) / (1 << 20)));
-    }
-    if (alignment == kLargePage) madvise(data, rounded, MADV_HUGEPAGE);  // advice: to refuse it is no error
-    return data;
+  void weights_changed() override { primitives_.packed_weights().clear(); }
+
+  void* allocate(std::size_t bytes) override { return allocate_memory(bytes); }
+  void release(void* data) override {
+    primitives_.packed_weights().clear();  // the memory may come back as another's weights
+    std::free(data);
   }
-  void release(void* data) override { std::free(data); }
 
   void upload(const View& target, const void* host) override {
     check(target.contiguous(), "upload to a view of {} with gaps", target.shape().text());

@@ -16,7 +16,7 @@ namespace vretnet::onednn {
 #define VRETNET_ONEDNN_ADAMW_STEP_
 // The numbers of one AdamW step, the same for every element.
 struct AdamWStep {
-  float clip, beta1, beta2, first_scale, second_scale, epsilon, decay;
+  float clip, beta1, beta2, new1, new2, first_scale, second_scale, epsilon, decay;
 };
 #endif
 }  // namespace vretnet::onednn
@@ -39,8 +39,8 @@ void adamw_row(float* parameter, const float* gradient, float* first, float* sec
   const Floats d;
   const Vector clip = hn::Set(d, step.clip), epsilon = hn::Set(d, step.epsilon),
                decay = hn::Set(d, step.decay);
-  const Vector beta1 = hn::Set(d, step.beta1), new1 = hn::Set(d, 1 - step.beta1);
-  const Vector beta2 = hn::Set(d, step.beta2), new2 = hn::Set(d, 1 - step.beta2);
+  const Vector beta1 = hn::Set(d, step.beta1), new1 = hn::Set(d, step.new1);
+  const Vector beta2 = hn::Set(d, step.beta2), new2 = hn::Set(d, step.new2);
   const Vector first_scale = hn::Set(d, step.first_scale), second_scale = hn::Set(d, step.second_scale);
   for_vectors(n, [&](auto lanes, std::int64_t i) HWY_ATTR {
     const Vector g = hn::Mul(lanes.load(gradient + i), clip);
@@ -105,7 +105,12 @@ void run(const ops::SquaredNorm& op) {
 void run(const ops::AdamW& op) {
   const float* scalars = op.step_scalars.data<float>();
   const double rate = scalars[ops::kLearningRate];
-  AdamWStep step{.clip = 1, .beta1 = op.beta1, .beta2 = op.beta2, .epsilon = op.epsilon};
+  AdamWStep step{.clip = 1,
+                 .beta1 = static_cast<float>(op.beta1),
+                 .beta2 = static_cast<float>(op.beta2),
+                 .new1 = static_cast<float>(1 - op.beta1),
+                 .new2 = static_cast<float>(1 - op.beta2),
+                 .epsilon = op.epsilon};
   if (op.max_norm > 0) {
     const double norm = std::sqrt(static_cast<double>(*op.gradient_squared_norm.data<float>()));
     step.clip = static_cast<float>(std::min(1.0, op.max_norm / (norm + 1e-6)));

@@ -13,7 +13,7 @@ namespace {
 
 // Elements of z in a panel: with the rows of a and y that belong to them, what a second cache of 1 MiB holds.
 constexpr std::int64_t kPanelElements = 96 * 1024;
-constexpr std::int64_t kLeastRows = 64, kMostRows = 256;
+constexpr std::int64_t kLeastRows = 32, kMostRows = 256;
 
 const View& z_of(const ops::Gemm& op) {
   return op.pre_activation ? op.pre_activation : op.y;
@@ -48,8 +48,12 @@ std::int64_t panel_rows(const ops::Gemm& op) {
   if (!epilogue || op.y.rank() != 2 || op.a.extent(1) == 0) return 0;
   if (op.write == ops::Write::accumulate && !op.pre_activation) return 0;  // z takes y's place
   if (!regular(op.a) || !regular(op.b) || !row_major(op.y) || !row_major(z_of(op))) return 0;
-  const std::int64_t rows = std::clamp(kPanelElements / op.y.extent(1) / 32 * 32, kLeastRows, kMostRows);
-  return op.y.extent(0) >= 2 * rows ? rows : 0;
+  // Every thread has equally many panels of about equal size.
+  const std::int64_t threads = omp_get_max_threads(), of_thread = (op.y.extent(0) + threads - 1) / threads;
+  if (of_thread < kLeastRows) return 0;
+  const std::int64_t most = std::clamp(kPanelElements / op.y.extent(1), kLeastRows, kMostRows);
+  const std::int64_t panels = (of_thread + most - 1) / most;
+  return (of_thread + panels - 1) / panels;
 }
 
 PanelProduct::PanelProduct(const ops::Gemm& op, Primitives& primitives, ops::Workspace& workspace)
@@ -69,7 +73,8 @@ PanelProduct::PanelProduct(const ops::Gemm& op, Primitives& primitives, ops::Wor
   reorder_ = &primitives.reorder(
       key_of_panel(whole, 0).with_kind(PrimitiveKey::kMatmulPanelWeights), [&] { return layout_of(op.b); },
       [&] { return *b; });
-  packed_ = workspace.take_bytes(b->get_size());
+  layout_ = b;
+  if (!op.constant_b) packed_ = workspace.take_bytes(b->get_size());
   reorder_scratchpad_ = workspace.take_bytes(reorder_->scratchpad_bytes);
   scratchpads_ = workspace.take_bytes(scratchpad_bytes_ * static_cast<std::size_t>(parts_));
 }
@@ -79,27 +84,27 @@ ops::Gemm PanelProduct::panel(std::int64_t first, std::int64_t rows) const {
           .b = op_.b,
           .y = rows_of(z_of(op_), first, rows),
           .bias = op_.bias,
-          .alpha = op_.alpha};
+          .alpha = op_.alpha,
+          .constant_b = op_.constant_b};
 }
 
-void PanelProduct::run_panel(int part, std::int64_t first, std::int64_t rows, Primitives& primitives) const {
+void PanelProduct::run_panel(int part, std::int64_t first, std::int64_t rows, float* b,
+                             Primitives& primitives) const {
   const ops::Gemm product = panel(first, rows);
   Primitive& matmul = primitives.get(key_of_panel(product, part));
   const auto scratchpad = static_cast<std::int64_t>(scratchpad_bytes_ / sizeof(float));
-  execute_product(matmul, product, address(packed_),
+  execute_product(matmul, product, b,
                   scratchpad > 0 ? scratchpads_.slice(0, part * scratchpad, scratchpad) : View(), primitives);
   run_epilogue(product.y, rows_of(op_.residual, first, rows), rows_of(op_.y, first, rows), op_.activation,
                op_.write);
 }
 
 void PanelProduct::run(Primitives& primitives) const {
-  primitives.execute(*reorder_, {{DNNL_ARG_FROM, address(op_.b)},
-                                 {DNNL_ARG_TO, address(packed_)},
-                                 {DNNL_ARG_SCRATCHPAD, address(reorder_scratchpad_)}});
+  float* b = packed_b(op_, *layout_, *reorder_, packed_, reorder_scratchpad_, primitives);
   for_parts(parts_, [&](int part) {
     const Range range = part_of(rows_, part, parts_, panel_rows_);
     for (std::int64_t first = range.begin; first < range.end; first += panel_rows_) {
-      run_panel(part, first, std::min(panel_rows_, range.end - first), primitives);
+      run_panel(part, first, std::min(panel_rows_, range.end - first), b, primitives);
     }
   });
 }

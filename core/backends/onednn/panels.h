@@ -24,13 +24,14 @@ class PanelProduct {
   void run(Primitives& primitives) const;
 
  private:
-  void run_panel(int part, std::int64_t first, std::int64_t rows, Primitives& primitives) const;
+  void run_panel(int part, std::int64_t first, std::int64_t rows, float* b, Primitives& primitives) const;
   ops::Gemm panel(std::int64_t first, std::int64_t rows) const;  // z = a·b + bias of these rows
 
   const ops::Gemm& op_;
   std::int64_t rows_ = 0, panel_rows_ = 0;
   int parts_ = 1;
   Primitive* reorder_ = nullptr;
+  const dnnl::memory::desc* layout_ = nullptr;  // of b, for all panels
   View packed_, reorder_scratchpad_, scratchpads_;
   std::size_t scratchpad_bytes_ = 0;  // of a part
 };

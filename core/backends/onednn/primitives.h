@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "core/backends/onednn/packed_weights.h"
 #include "core/base/check.h"
 #include "core/tensor/view.h"
 
@@ -107,6 +108,7 @@ class Primitives {
   void execute(Primitive& primitive, std::initializer_list<std::pair<int, void*>> addresses);
 
   const dnnl::engine& engine() const { return engine_; }
+  PackedWeights& packed_weights() { return packed_weights_; }
 
  private:
   Primitive make_reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to) const;
@@ -114,6 +116,7 @@ class Primitives {
   dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream_{engine_};
   std::unordered_map<PrimitiveKey, Primitive, PrimitiveKey::Hash> primitives_;
+  PackedWeights packed_weights_;
 };
 
 // Where an argument lies; null for one that is not given.

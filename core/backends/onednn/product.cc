@@ -55,6 +55,7 @@ void add_layout(PrimitiveKey& key, const View& x) {
 // nothing from 1024 rows on).
 bool repacks(const ops::Gemm& product) {
   if (product.y.rank() != 2) return false;
+  if (product.constant_b) return true;
   const std::int64_t rows = product.y.extent(0), columns = product.y.extent(1);
   const bool far_apart = row_major(product.b) && product.b.stride(0) % 256 == 0;
   return rows >= 1024 || (far_apart && (rows >= 512 || columns >= 2048));
@@ -109,8 +110,8 @@ PrimitiveKey key_of(const ops::Gemm& product) {
   add_layout(key, product.b);
   add_layout(key, product.y);
   key.add((product.bias ? 1 : 0) + (product.residual ? 2 : 0) +
-          (product.write == ops::Write::accumulate ? 4 : 0) +
-          8 * static_cast<std::int64_t>(product.activation));
+          (product.write == ops::Write::accumulate ? 4 : 0) + (product.constant_b ? 8 : 0) +
+          16 * static_cast<std::int64_t>(product.activation));
   std::int64_t alpha = 0;
   std::copy_n(reinterpret_cast<const char*>(&product.alpha), sizeof(product.alpha),
               reinterpret_cast<char*>(&alpha));
@@ -132,6 +133,18 @@ void execute_product(Primitive& matmul, const ops::Gemm& product, float* b, cons
                       {DNNL_ARG_SCRATCHPAD, address(scratchpad)}});
 }
 
+float* packed_b(const ops::Gemm& product, const memory::desc& layout, Primitive& reorder, const View& room,
+                const View& scratchpad, Primitives& primitives) {
+  const auto pack = [&](float* to) {
+    primitives.execute(
+        reorder,
+        {{DNNL_ARG_FROM, address(product.b)}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, address(scratchpad)}});
+  };
+  if (product.constant_b) return primitives.packed_weights().find(product.b, layout, pack);
+  pack(address(room));
+  return address(room);
+}
+
 ProductCall::ProductCall(const ops::Gemm& product, Primitives& primitives, ops::Workspace& workspace) {
   const PrimitiveKey key = key_of(product);
   const bool anew = repacks(product);
@@ -143,19 +156,16 @@ ProductCall::ProductCall(const ops::Gemm& product, Primitives& primitives, ops::
     reorder_ = &primitives.reorder(
         key.with_kind(PrimitiveKey::kMatmulWeights), [&] { return layout_of(product.b); },
         [&] { return matmul_->weights; });
-    packed_ = workspace.take_bytes(matmul_->weights.get_size());
+    if (!product.constant_b) packed_ = workspace.take_bytes(matmul_->weights.get_size());
     bytes = std::max(bytes, reorder_->scratchpad_bytes);
   }
   scratchpad_ = workspace.take_bytes(bytes);
 }
 
 void ProductCall::run(const ops::Gemm& product, Primitives& primitives) const {
-  if (reorder_) {
-    primitives.execute(*reorder_, {{DNNL_ARG_FROM, address(product.b)},
-                                   {DNNL_ARG_TO, address(packed_)},
-                                   {DNNL_ARG_SCRATCHPAD, address(scratchpad_)}});
-  }
-  execute_product(*matmul_, product, address(reorder_ ? packed_ : product.b), scratchpad_, primitives);
+  float* b = reorder_ ? packed_b(product, matmul_->weights, *reorder_, packed_, scratchpad_, primitives)
+                      : address(product.b);
+  execute_product(*matmul_, product, b, scratchpad_, primitives);
 }
 
 }  // namespace vretnet::onednn

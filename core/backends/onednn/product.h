@@ -24,6 +24,10 @@ PrimitiveKey key_of(const ops::Gemm& product);
 void execute_product(Primitive& matmul, const ops::Gemm& product, float* b, const View& scratchpad,
                      Primitives& primitives);
 
+// b in `layout`: a copy that is kept where b is constant, else made anew in `room`.
+float* packed_b(const ops::Gemm& product, const dnnl::memory::desc& layout, Primitive& reorder,
+                const View& room, const View& scratchpad, Primitives& primitives);
+
 // The primitives of one call on all threads, and its part of the workspace: b laid out anew where that pays,
 // and oneDNN's scratchpad.
 class ProductCall {

@@ -28,7 +28,7 @@ void run(const ops::AdamW& op) {
       second_moment(op.second_moment), step_scalars(op.step_scalars), squared_norm(op.gradient_squared_norm);
   const T learning_rate = step_scalars(ops::kLearningRate), correction1 = step_scalars(ops::kBiasCorrection1),
           correction2 = step_scalars(ops::kBiasCorrection2);
-  const T beta1(op.beta1), beta2(op.beta2);
+  const T beta1(op.beta1), beta2(op.beta2), new1(1 - op.beta1), new2(1 - op.beta2);
   T clip = 1;
   if (op.max_norm > 0) {
     const T ratio = T(op.max_norm) / (sqrt(squared_norm(0)) + T(1e-6));
@@ -36,8 +36,8 @@ void run(const ops::AdamW& op) {
   }
   for (Index i = 0; i < parameter.extent(0); ++i) {
     const T g = gradient(i) * clip;
-    first_moment(i) = beta1 * first_moment(i) + (T(1) - beta1) * g;
-    second_moment(i) = beta2 * second_moment(i) + (T(1) - beta2) * g * g;
+    first_moment(i) = beta1 * first_moment(i) + new1 * g;
+    second_moment(i) = beta2 * second_moment(i) + new2 * g * g;
     parameter(i) -= learning_rate * T(op.weight_decay) * parameter(i);
     parameter(i) -= learning_rate * (first_moment(i) / correction1) /
                     (sqrt(second_moment(i) / correction2) + T(op.epsilon));

@@ -30,7 +30,7 @@ struct PlainAdamW {
     const double factor = options.clip_norm > 0 ? std::min(1.0, options.clip_norm / (length + 1e-6)) : 1;
     for (std::size_t i = 0; i < weights.size(); ++i) {
       const double g = gradients[i] * factor;
-      const double beta1 = float(options.beta1), beta2 = float(options.beta2);  // as the op has them
+      const double beta1 = options.beta1, beta2 = options.beta2;
       m[i] = beta1 * m[i] + (1 - beta1) * g;
       v[i] = beta2 * v[i] + (1 - beta2) * g * g;
       if (i < decaying) weights[i] -= learning_rate * options.weight_decay * weights[i];

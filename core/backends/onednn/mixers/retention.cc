@@ -123,22 +123,22 @@ HWY_EXPORT(retention_floats);
 namespace {
 
 template <class Op>
+std::size_t floats_of(const Op& op) {
+  return HWY_DYNAMIC_DISPATCH(retention_floats)(shape_of(op));
+}
+
+template <class Op>
 void run_all_heads(const Op& op) {
-  const RetentionShape shape = shape_of(op);
-  const std::int64_t heads = op.q.extent(2);
-  const std::size_t floats = HWY_DYNAMIC_DISPATCH(retention_floats)(shape);
-  for_tasks(op.q.extent(0) * heads, op.workspace, floats, [&](std::int64_t task, float* memory) {
-    HWY_DYNAMIC_DISPATCH(run_retention)(head_of_op(op, shape, task / heads, task % heads), memory);
-  });
+  for_all_heads(op, floats_of(op), HWY_DYNAMIC_DISPATCH(run_retention));
 }
 
 }  // namespace
 
 std::size_t workspace_bytes(const ops::Retention& op) {
-  return bytes_for_threads(HWY_DYNAMIC_DISPATCH(retention_floats)(shape_of(op)));
+  return bytes_for_threads(floats_of(op));
 }
 std::size_t workspace_bytes(const ops::RetentionBlock& op) {
-  return bytes_for_threads(HWY_DYNAMIC_DISPATCH(retention_floats)(shape_of(op)));
+  return bytes_for_threads(floats_of(op));
 }
 void run(const ops::Retention& op) {
   run_all_heads(op);

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <cstddef>
+
+namespace vretnet::onednn {
+
+// 64-byte aligned memory for std::free, large pages where they pay. Throws RunError when there is none.
+void* allocate_memory(std::size_t bytes);
+
+}  // namespace vretnet::onednn
