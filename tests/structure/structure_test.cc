@@ -160,7 +160,9 @@ TEST(Structure, OnlyOneFileNamesTheBackends) {
 
 TEST(Structure, FilesAreShort) {
   for (const fs::path& file : files_under({"core", "vision", "datasets", "tools", "tests"})) {
-    if (is_source(file)) EXPECT_LE(lines_of(file).size(), 500u) << file.string();
+    if (is_source(file)) {
+      EXPECT_LE(lines_of(file).size(), 500u) << file.string();
+    }
   }
 }
 
