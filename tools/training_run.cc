@@ -20,6 +20,7 @@
 #include "tools/environment.h"
 #include "tools/evaluation_files.h"
 #include "tools/interrupt.h"
+#include "tools/table.h"
 #include "tools/terminal.h"
 #include "vision/registry.h"
 
