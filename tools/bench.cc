@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -44,6 +45,16 @@ struct BenchFlags {
 };
 
 const std::vector<std::string> kSweepSizes{"224", "320", "448", "640", "896", "1280", "2048"};
+
+// A value that is named twice is measured once.
+template <class Value>
+void keep_first(std::vector<Value>& values) {
+  std::vector<Value> kept;
+  for (const Value& value : values) {
+    if (std::find(kept.begin(), kept.end(), value) == kept.end()) kept.push_back(value);
+  }
+  values = std::move(kept);
+}
 
 // The families' names stand for their models of the usual size.
 std::string model_name(const std::string& name) {
@@ -149,6 +160,11 @@ int run_bench(BenchFlags flags) {
     std::filesystem::create_directories(flags.output);
   }
   if (flags.models.empty()) flags.models = {"vretnet"};
+  keep_first(flags.models);
+  keep_first(flags.image_sizes);
+  keep_first(flags.batches);
+  keep_first(flags.lists.threads);
+  keep_first(flags.lists.forms);
   const std::vector<BenchCase> cases = cases_of(flags);
   catch_interrupts();
   std::vector<BenchResult> results;

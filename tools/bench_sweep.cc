@@ -43,11 +43,12 @@ std::vector<Rows> by_model(const std::vector<BenchResult>& results) {
 
 std::string seconds_text(double seconds) {
   if (seconds >= 1) return fmt::format("{:.3g} s", seconds);
-  return fmt::format("{:.3g} ms", 1e3 * seconds);
+  if (seconds >= 1e-3) return fmt::format("{:.3g} ms", 1e3 * seconds);
+  return fmt::format("{:.3g} µs", 1e6 * seconds);
 }
 std::string mebi_text(double mebi) {
   if (mebi >= 1024) return fmt::format("{:.3g} GiB", mebi / 1024);
-  return fmt::format("{:.3g} MiB", mebi);
+  return mebi >= 1 ? fmt::format("{:.3g} MiB", mebi) : fmt::format("{:.3g} KiB", 1024 * mebi);
 }
 
 double median_of(const BenchResult& result) {
