@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "core/base/error.h"
@@ -117,26 +118,47 @@ std::string name_of(const BenchCase& point) {
                      point.batch, thread_count(point.machine));
 }
 
+// The limits of a number of threads, measured before and after the models: what else the machine does may
+// disturb one of the two.
+class LimitsByThreads {
+ public:
+  explicit LimitsByThreads(double seconds) : seconds_(std::min(kLimitSeconds, seconds)) {}
+  void measure(const BenchCase& point) {
+    const int threads = thread_count(point.machine);
+    const std::unique_ptr<Backend> backend = make_machine(point.machine);
+    const measure::Limits limits = measure::measure_limits(*backend, threads, seconds_);
+    const auto [place, first] = limits_.emplace(threads, limits);
+    if (!first) place->second.improve(limits);
+  }
+  bool contains(const BenchCase& point) const { return limits_.contains(thread_count(point.machine)); }
+  const measure::Limits& of(const BenchCase& point) const { return limits_.at(thread_count(point.machine)); }
+
+ private:
+  double seconds_;
+  std::map<int, measure::Limits> limits_;
+};
+
 // Measures all cases; after an interrupt, or when one fails, `results` holds those before it.
 void measure_all(const std::vector<BenchCase>& cases, const BenchFlags& flags,
                  std::vector<BenchResult>& results) {
-  std::map<int, measure::Limits> limits;
+  LimitsByThreads limits(flags.settings.repeats.seconds);
   Progress progress("bench", static_cast<std::int64_t>(cases.size()), "case");
   for (const BenchCase& point : cases) {
     progress.update(static_cast<std::int64_t>(results.size()), name_of(point));
-    const int threads = thread_count(point.machine);
-    if (!limits.contains(threads)) {
-      const std::unique_ptr<Backend> backend = make_machine(point.machine);
-      limits[threads] =
-          measure::measure_limits(*backend, threads, std::min(kLimitSeconds, flags.settings.repeats.seconds));
-    }
-    auto result = measure_case(point, flags.settings, limits[threads], interrupt_requested);
-    if (!result) return;
+    if (!limits.contains(point)) limits.measure(point);
+    auto result = measure_case(point, flags.settings, interrupt_requested);
+    if (!result) break;
+    result->limits = limits.of(point);
     say_verbose(fmt::format("{}: {:.4g} ms at best of {}", name_of(point),
                             1e3 * *std::min_element(result->seconds.begin(), result->seconds.end()),
                             result->seconds.size()));
     results.push_back(std::move(*result));
   }
+  std::set<int> again;
+  for (const BenchResult& result : results) {
+    if (again.insert(thread_count(result.point.machine)).second) limits.measure(result.point);
+  }
+  for (BenchResult& result : results) result.limits = limits.of(result.point);
 }
 
 void write_results(const std::vector<BenchResult>& results, const BenchFlags& flags) {

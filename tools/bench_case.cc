@@ -96,24 +96,30 @@ std::string form_of(const std::vector<ops::Op>& recorded) {
 }
 
 // The median time of every row over repeats of the same work.
-std::vector<OpRow> profile(Load& load, ProfiledBackend& profiled, const measure::RepeatOptions& repeats,
-                           const std::function<bool()>& stop) {
+std::map<std::string, double> median_seconds(Load& load, ProfiledBackend& profiled,
+                                             const measure::RepeatOptions& repeats,
+                                             const std::function<bool()>& stop) {
   std::map<std::string, std::vector<double>> seconds;
-  std::vector<OpProfile> last;
   profiled.watch(true);
   const auto run = [&] {
     profiled.reset();
     load.run();
-    last = profiled.profile();
-    for (const OpProfile& row : last) seconds[row.op].push_back(row.seconds);
+    for (const OpProfile& row : profiled.profile()) seconds[row.op].push_back(row.seconds);
   };
   measure::repeat(run, {.warm_up = 0, .repeats = repeats.repeats, .seconds = repeats.seconds}, stop);
   profiled.watch(false);
+  std::map<std::string, double> medians;
+  for (const auto& [op, times] : seconds) medians[op] = measure::quantile(times, 0.5);
+  return medians;
+}
+
+// With the costs of each call, the longest time first.
+std::vector<OpRow> op_rows(const std::map<std::string, double>& seconds, const std::vector<ops::Op>& recorded,
+                           const std::function<std::string(const ops::Op&)>& label) {
+  std::map<std::string, OpRow> by_label;
+  for (const ops::Op& op : recorded) by_label[label(op)].calls.push_back({ops::flops(op), ops::bytes(op)});
   std::vector<OpRow> rows;
-  for (const OpProfile& row : last) {
-    rows.push_back({row.op, row.calls, measure::quantile(seconds[row.op], 0.5), row.flops, row.bytes,
-                    row.least_seconds});
-  }
+  for (auto& [op, row] : by_label) rows.push_back({op, seconds.at(op), std::move(row.calls)});
   std::stable_sort(rows.begin(), rows.end(),
                    [](const OpRow& a, const OpRow& b) { return a.seconds > b.seconds; });
   return rows;
@@ -122,8 +128,8 @@ std::vector<OpRow> profile(Load& load, ProfiledBackend& profiled, const measure:
 }  // namespace
 
 std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSettings& settings,
-                                        const measure::Limits& limits, const std::function<bool()>& stop) {
-  BenchResult result{.point = point, .limits = limits};
+                                        const std::function<bool()>& stop) {
+  BenchResult result{.point = point};
   const auto model = vision::make_model(point.config);
   result.parameters = model->parameters().count();
   result.weights_bytes =
@@ -136,7 +142,7 @@ std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSetti
   const auto label = [&](const ops::Op& op) -> std::string {
     return settings.ops == OpRows::shapes ? ops::label_of(op) : ops::name_of(op);
   };
-  ProfiledBackend profiled(observed, label, [&](const ops::Op& op) { return limits.least_seconds(op); });
+  ProfiledBackend profiled(observed, label);
   profiled.watch(false);
   Backend& machine = settings.ops == OpRows::none ? static_cast<Backend&>(observed) : profiled;
   std::unique_ptr<Load> load;
@@ -149,13 +155,15 @@ std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSetti
   result.seconds = measure::repeat([&] { load->run(); }, settings.repeats, stop);
   result.model_bytes = static_cast<double>(observed.peak_bytes());
   result.process_bytes = static_cast<double>(measure::peak_memory());
+  std::map<std::string, double> seconds;
   if (settings.ops != OpRows::none && !stop()) {
-    result.ops = profile(*load, profiled, settings.repeats, stop);
+    seconds = median_seconds(*load, profiled, settings.repeats, stop);
   }
   if (stop()) return std::nullopt;
   observed.record(true);
   load->run();
   observed.record(false);
+  if (settings.ops != OpRows::none) result.ops = op_rows(seconds, observed.recorded(), label);
   result.form_ran = form_of(observed.recorded());
   for (const ops::Op& op : observed.recorded()) result.flops += ops::flops(op);
   result.products_rate = measure::products_rate(observed, observed.recorded(),

@@ -31,11 +31,12 @@ struct BenchSettings {
 
 // All calls of one kind (or shape) of op in one batch.
 struct OpRow {
+  struct Cost {
+    double flops, bytes;
+  };
   std::string op;
-  std::int64_t calls = 0;
-  double seconds = 0;  // median over the repeats
-  double flops = 0, bytes = 0;
-  double least_seconds = 0;  // measure::Limits::least_seconds, summed
+  double seconds = 0;       // of all calls, the median over the repeats
+  std::vector<Cost> calls;  // core/ops/cost.h
 };
 
 struct BenchResult {
@@ -54,7 +55,8 @@ struct BenchResult {
 // Inference: from host pixels of `batch` images to host logits. Training: one optimizer step on a batch in
 // memory. The weights are first weights: the time does not depend on them. Nothing where `stop` said true
 // before all repeats were done.
+// The limits are left to the caller.
 std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSettings& settings,
-                                        const measure::Limits& limits, const std::function<bool()>& stop);
+                                        const std::function<bool()>& stop);
 
 }  // namespace vretnet::tools

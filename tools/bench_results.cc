@@ -30,13 +30,19 @@ json ops_json(const BenchResult& result) {
   for (const OpRow& row : result.ops) total += row.seconds;
   json ops = json::array();
   for (const OpRow& row : result.ops) {
+    double flops = 0, bytes = 0, least = 0;
+    for (const OpRow::Cost& call : row.calls) {
+      flops += call.flops;
+      bytes += call.bytes;
+      least += result.limits.least_seconds(call.flops, call.bytes);
+    }
     ops.push_back({{"op", row.op},
-                   {"calls", row.calls},
+                   {"calls", row.calls.size()},
                    {"ms", rounded(1e3 * row.seconds)},
                    {"share", rounded(row.seconds / total)},
-                   {"gflops", rounded(row.flops / row.seconds / kGiga)},
-                   {"gb_per_second", rounded(row.bytes / row.seconds / kGiga)},
-                   {"fraction_of_roofline", rounded(row.least_seconds / row.seconds)}});
+                   {"gflops", rounded(flops / row.seconds / kGiga)},
+                   {"gb_per_second", rounded(bytes / row.seconds / kGiga)},
+                   {"fraction_of_roofline", rounded(least / row.seconds)}});
   }
   return ops;
 }

@@ -78,13 +78,20 @@ std::string layout_of(const ops::Gemm& op) {
 
 }  // namespace
 
-double Limits::least_seconds(const ops::Op& op) const {
-  const double bytes = ops::bytes(op);
+double Limits::least_seconds(double flops, double bytes) const {
   double rate = bandwidths.front().rate;
   for (const Bandwidth& each : bandwidths) {
     if (each.bytes <= bytes) rate = each.rate;
   }
-  return std::max(ops::flops(op) / gemm_rate, bytes / rate);
+  return std::max(flops / gemm_rate, bytes / rate);
+}
+
+void Limits::improve(const Limits& again) {
+  fma_rate = std::max(fma_rate, again.fma_rate);
+  gemm_rate = std::max(gemm_rate, again.gemm_rate);
+  for (std::size_t i = 0; i < bandwidths.size(); ++i) {
+    bandwidths[i].rate = std::max(bandwidths[i].rate, again.bandwidths[i].rate);
+  }
 }
 
 Limits measure_limits(Backend& backend, int threads, double seconds) {

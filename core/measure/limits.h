@@ -20,10 +20,13 @@ struct Limits {
 
   double memory_rate() const { return bandwidths.back().rate; }
 
-  // The roofline: the least seconds an op can take, max(FLOPs / gemm_rate, bytes / bandwidth), with the
-  // bandwidth of the largest measured amount that is not larger than what the op touches. (So an op whose
-  // operands fit into the cache is held against the cache.)
-  double least_seconds(const ops::Op& op) const;
+  // The roofline: the least seconds for work of so many FLOPs and bytes, max(flops / gemm_rate, bytes /
+  // bandwidth), with the bandwidth of the largest measured amount that is not larger than `bytes`. (So an op
+  // whose operands fit into the cache is held against the cache.)
+  double least_seconds(double flops, double bytes) const;
+
+  // Takes the better of each rate: a limit can only be measured too low, by what else the machine does.
+  void improve(const Limits& again);
 };
 
 // Takes about six times `seconds`. `threads` are those that the backend uses.

@@ -2,15 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <utility>
 
 #include "core/ops/cost.h"
 
 namespace vretnet {
-
-ProfiledBackend::ProfiledBackend(Backend& inner, std::function<std::string(const ops::Op&)> label,
-                                 std::function<double(const ops::Op&)> least_seconds)
-    : BackendDecorator(inner), label_(std::move(label)), least_seconds_(std::move(least_seconds)) {}
 
 void ProfiledBackend::run(const ops::Op& op) {
   if (!watching_) return inner().run(op);
@@ -26,7 +21,6 @@ void ProfiledBackend::run(const ops::Op& op) {
   ++row.calls;
   row.flops += ops::flops(op);
   row.bytes += ops::bytes(op);
-  if (least_seconds_) row.least_seconds += least_seconds_(op);
 }
 
 std::vector<OpProfile> ProfiledBackend::profile() const {

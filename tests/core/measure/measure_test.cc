@@ -12,7 +12,6 @@
 #include "core/measure/process_memory.h"
 #include "core/measure/processor_rates.h"
 #include "core/measure/repeat.h"
-#include "core/ops/cost.h"
 
 namespace vretnet::measure {
 namespace {
@@ -57,19 +56,18 @@ TEST(Limits, GemmStaysBelowTheMultiplyAdds) {
 
 TEST(Limits, RooflineIsTheSlowerOfArithmeticAndMemory) {
   const Limits limits{.gemm_rate = 1000, .bandwidths = {{100, 50}, {1000, 10}}};
-  Buffer buffer;
-  const auto matrix = [&](std::int64_t rows, std::int64_t columns) {
-    return View(&buffer, DType::f32, {rows, columns});
-  };
-  const ops::Gemm compute{.a = matrix(20, 50), .b = matrix(50, 20), .y = matrix(20, 20)};
-  ASSERT_EQ(ops::flops(compute), 40000);
-  ASSERT_EQ(ops::bytes(compute), 4 * 2400);
-  EXPECT_DOUBLE_EQ(limits.least_seconds(compute), 960)
-      << "9,600 bytes at 10 a second, not 40 s of arithmetic";
-  const ops::Gemm small{.a = matrix(2, 3), .b = matrix(3, 2), .y = matrix(2, 2)};
-  EXPECT_DOUBLE_EQ(limits.least_seconds(small), 64.0 / 50) << "64 bytes fit into the smallest cache";
-  const Limits slow{.gemm_rate = 1, .bandwidths = {{100, 50}}};
-  EXPECT_DOUBLE_EQ(slow.least_seconds(compute), 40000);
+  EXPECT_DOUBLE_EQ(limits.least_seconds(40000, 9600), 960) << "at 10 bytes a second, not 40 s of arithmetic";
+  EXPECT_DOUBLE_EQ(limits.least_seconds(40000, 120), 40) << "arithmetic, not 2.4 s of memory";
+  EXPECT_DOUBLE_EQ(limits.least_seconds(24, 64), 64.0 / 50) << "64 bytes fit into the smallest cache";
+}
+
+TEST(Limits, TheBetterOfTwoMeasurementsCounts) {
+  Limits limits{.fma_rate = 3, .gemm_rate = 2, .bandwidths = {{100, 50}, {1000, 10}}};
+  limits.improve({.fma_rate = 4, .gemm_rate = 1, .bandwidths = {{100, 40}, {1000, 20}}});
+  EXPECT_EQ(limits.fma_rate, 4);
+  EXPECT_EQ(limits.gemm_rate, 2);
+  EXPECT_EQ(limits.bandwidths[0].rate, 50);
+  EXPECT_EQ(limits.memory_rate(), 20);
 }
 
 TEST(Observed, CountsMemoryAndKeepsOps) {

@@ -80,8 +80,8 @@ TEST_F(Decorators, ProfilesAddUp) {
   EXPECT_TRUE(profiled.profile().empty());
 }
 
-TEST_F(Decorators, ProfilesByShapeAndAgainstALimit) {
-  ProfiledBackend profiled(*reference_, ops::label_of, [](const ops::Op& op) { return ops::flops(op) / 10; });
+TEST_F(Decorators, ProfilesByShapeWhileWatching) {
+  ProfiledBackend profiled(*reference_, ops::label_of);
   const Product product(profiled);
   ops::Gemm with_gelu = product.op();
   with_gelu.activation = ops::ActivationKind::gelu;
@@ -94,7 +94,6 @@ TEST_F(Decorators, ProfilesByShapeAndAgainstALimit) {
   for (const OpProfile& entry : profiled.profile()) rows[entry.op] = entry;
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows["Gemm 3x4x5"].calls, 1);
-  EXPECT_EQ(rows["Gemm 3x4x5"].least_seconds, 12);
   EXPECT_EQ(rows["Gemm 3x4x5 gelu"].calls, 2);
 }
 
