@@ -152,16 +152,21 @@ TEST_F(BenchTest, MistakesAreNamed) {
   expect_error({"bench", "compar"}, 2, {"compar", "Did you mean 'compare'?"});
 }
 
-// Hundreds of points, of which the signal lets a few be measured.
+// Hundreds of points take minutes; the signal lets a few be measured, on a busy machine at the second or
+// third try.
 TEST_F(BenchTest, InterruptWritesWhatIsDone) {
   std::string batches = "1";
   for (int batch = 2; batch <= 500; ++batch) batches += "," + std::to_string(batch);
-  const Arguments long_run{"bench", "-t", "1", "--min-time", "0.05", "-b", batches, "-o", "done.jsonl"};
-  const ProgramResult result =
-      vretnet(long_run + small_model(), {.signal = SIGINT, .signal_after = std::chrono::milliseconds(4000)});
-  EXPECT_EQ(result.exit_code, 130) << result.err;
-  const auto rows = lines_of(text_of_file(folder_ / "done.jsonl"));
-  EXPECT_GE(rows.size(), 1u) << result.err;
+  const Arguments long_run{"bench", "-t", "1", "--min-time", "0.3", "-b", batches, "-o", "done.jsonl"};
+  std::vector<std::string> rows;
+  for (const int seconds : {4, 15, 40}) {
+    const ProgramResult result =
+        vretnet(long_run + small_model(), {.signal = SIGINT, .signal_after = std::chrono::seconds(seconds)});
+    ASSERT_EQ(result.exit_code, 130) << result.err;
+    rows = lines_of(text_of_file(folder_ / "done.jsonl"));
+    if (!rows.empty()) break;
+  }
+  EXPECT_GE(rows.size(), 1u);
   EXPECT_LT(rows.size(), 500u);
   for (const std::string& row : rows) EXPECT_TRUE(json::accept(row));
 }
