@@ -29,6 +29,7 @@ Command predict_command();
 Command info_command();
 Command models_command();
 Command data_command();
+Command bench_command();
 Command selfcheck_command();
 
 // For check(): whole numbers from `least` on. (CLI::PositiveNumber prints its bound with 300 digits.)
@@ -58,6 +59,13 @@ struct MachineFlags {
   std::int64_t chunk_rows = 1;
 };
 void add_machine_flags(CLI::App& app, MachineFlags& flags);
+// --device, --backend, --chunk-rows alone; and the others as lists.
+void add_device_flags(CLI::App& app, MachineFlags& flags);
+struct MachineLists {
+  std::vector<int> threads{0};
+  std::vector<std::string> precisions{"auto"}, forms{"auto"};
+};
+void add_machine_lists(CLI::App& app, MachineLists& lists);
 // Throws UsageError where this build or this machine has not what was asked for.
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags);
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode);

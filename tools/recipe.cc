@@ -45,8 +45,10 @@ constexpr int kSmallImage =
 
 }  // namespace
 
-void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides) {
+void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides,
+                              const std::string& but) {
   for (const ModelFlag& flag : kModelFlags) {
+    if (flag.key == but) continue;
     CLI::Option* option =
         app.add_option(flag.flag, overrides[flag.key], flag.help)->group("Model (overrides its name)");
     const std::vector<std::string> choices = vision::config_choices(flag.key);

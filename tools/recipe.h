@@ -39,8 +39,9 @@ struct Recipe {
 
 void add_recipe_flags(CLI::App& app, Recipe& recipe);
 // A flag for every key of a model config (--img-size, --depth, --scan …), kept as text until the model is
-// known.
-void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides);
+// known. `but` is a key whose flag the command has in another way.
+void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides,
+                              const std::string& but = "");
 // Sets the overridden keys. Throws UsageError naming the flag.
 void apply_overrides(vision::ModelConfig& config, const std::map<std::string, std::string>& overrides);
 

@@ -21,6 +21,7 @@
 #include "tools/evaluation_files.h"
 #include "tools/interrupt.h"
 #include "tools/model_size.h"
+#include "tools/table.h"
 #include "tools/terminal.h"
 #include "vision/registry.h"
 
