@@ -62,10 +62,34 @@ std::string model_name(const std::string& name) {
   return name == "vretnet" || name == "vit" ? name + "_tiny_patch16_224" : name;
 }
 
-vision::ModelConfig config_of(const BenchFlags& flags, const std::string& name, const std::string& size) {
-  vision::ModelConfig config = vision::names_model_file(name)
-                                   ? vision::load_classifier(name).description.config
-                                   : naming("--model", [&] { return vision::find_model_config(name); });
+struct NamedModel {
+  vision::ModelConfig config;
+  std::vector<std::string> integers;  // of an int8 file
+};
+NamedModel find_model(const std::string& name) {
+  if (!vision::names_model_file(name)) {
+    return {naming("--model", [&] { return vision::find_model_config(name); }), {}};
+  }
+  const vision::Classifier classifier = vision::load_classifier(name);
+  NamedModel model{classifier.description.config, {}};
+  for (const auto& [id, parameter] : classifier.quantized) {
+    model.integers.push_back(classifier.model->parameters().parts(id).front().name);
+  }
+  return model;
+}
+
+// The weights that run as integers; the times do not depend on their values, so that any model can be asked
+// to.
+std::vector<std::string> integers_of(const NamedModel& model, const vision::ModelConfig& config,
+                                     const std::string& precision) {
+  if (precision == "f32") return {};
+  if (precision == "int8" && model.integers.empty()) return quantizable_weights(config);
+  return model.integers;
+}
+
+vision::ModelConfig config_of(const BenchFlags& flags, const NamedModel& model, const std::string& name,
+                              const std::string& size) {
+  vision::ModelConfig config = model.config;
   apply_overrides(config, flags.overrides);
   if (!size.empty()) {
     std::string text = size;
@@ -96,15 +120,22 @@ std::vector<BenchCase> cases_of(const BenchFlags& flags) {
   for (const std::string& size : sizes) {
     for (const std::string& name : flags.models) {
       const std::string model = model_name(name);
-      const vision::ModelConfig config = config_of(flags, model, size);
+      const NamedModel named = find_model(model);
+      const vision::ModelConfig config = config_of(flags, named, model, size);
       const bool retains = config.mixer == vision::MixerKind::retention;
       for (const std::int64_t batch : flags.batches) {
         for (const int threads : flags.lists.threads) {
           for (const std::string& form : retains ? flags.lists.forms : std::vector<std::string>{"none"}) {
-            MachineFlags machine = flags.machine;
-            machine.threads = threads;
-            machine.form = form;
-            cases.push_back({model, options_of(flags), config, machine, batch, flags.training});
+            for (const std::string& precision : flags.lists.precisions) {
+              // Training runs on what the integers stand for, and says so to one who asks for integers.
+              const std::string of_weights = flags.training ? "f32" : precision;
+              MachineFlags machine = flags.machine;
+              machine.threads = threads;
+              machine.form = form;
+              machine.precision = precision;
+              cases.push_back({model, options_of(flags), config, integers_of(named, config, of_weights),
+                               machine, batch, flags.training});
+            }
           }
         }
       }
@@ -174,8 +205,10 @@ int run_bench(BenchFlags flags) {
   flags.settings.ops = flags.shapes ? OpRows::shapes : flags.ops ? OpRows::kinds : OpRows::none;
   if (!flags.sweep.empty()) {
     if (flags.output.empty()) throw UsageError("--sweep writes files: name their folder with -o");
-    if (flags.batches.size() * flags.lists.threads.size() * flags.lists.forms.size() > 1) {
-      throw UsageError("--sweep takes one batch size, number of threads and form");
+    if (flags.batches.size() * flags.lists.threads.size() * flags.lists.forms.size() *
+            flags.lists.precisions.size() >
+        1) {
+      throw UsageError("--sweep takes one batch size, number of threads, precision and form");
     }
     if (flags.models.empty()) flags.models = {"vretnet", "vit"};
     if (flags.image_sizes.empty()) flags.image_sizes = kSweepSizes;
@@ -187,6 +220,7 @@ int run_bench(BenchFlags flags) {
   keep_first(flags.batches);
   keep_first(flags.lists.threads);
   keep_first(flags.lists.forms);
+  keep_first(flags.lists.precisions);
   const std::vector<BenchCase> cases = cases_of(flags);
   catch_interrupts();
   std::vector<BenchResult> results;

@@ -14,10 +14,14 @@
 
 namespace vretnet::tools {
 
+// The weights that `vretnet quantize` makes s8 where it makes all: those of the blocks' linear layers.
+std::vector<std::string> quantizable_weights(const vision::ModelConfig& config);
+
 struct BenchCase {
   std::string model;    // as the user named it
   std::string options;  // the model's keys that were overridden: "depth=6 heads=3"
   vision::ModelConfig config;
+  std::vector<std::string> integers;  // the weights that are s8; none: f32
   MachineFlags machine;
   std::int64_t batch = 1;
   bool training = false;

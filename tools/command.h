@@ -27,6 +27,7 @@ Command train_command();
 Command evaluate_command();
 Command predict_command();
 Command info_command();
+Command quantize_command();
 Command models_command();
 Command data_command();
 Command bench_command();
@@ -68,7 +69,11 @@ struct MachineLists {
 void add_machine_lists(CLI::App& app, MachineLists& lists);
 // Throws UsageError where this build or this machine has not what was asked for.
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags);
+// Throws UsageError where training is asked to run on integers.
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode);
+// Whether inference runs on the integers of `model`, which holds some or not. Throws UsageError where
+// --precision asks for integers that it does not hold.
+bool runs_integers(const MachineFlags& flags, const std::string& model, bool holds_integers);
 int thread_count(const MachineFlags& flags);
 
 // -v -q --color --progress, the same for every subcommand; read by terminal.h.

@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
-#include "core/model/weights.h"
+#include "core/model/bound_weights.h"
 #include "datasets/loader.h"
 #include "datasets/registry.h"
 #include "datasets/subset.h"
@@ -74,8 +74,9 @@ int evaluate_model(const EvaluateFlags& flags) {
       naming("--data-dir", [&] { return datasets::open_split(flags.data_dir, flags.split); }),
       description.class_names);
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
-  const Allocation weights(*backend, DType::f32, {classifier.model->parameters().elements()});
-  model::upload_values(*backend, weights.view(), classifier.values);
+  const bool integers = runs_integers(flags.machine, flags.model, !classifier.quantized.empty());
+  const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
+                                    integers ? classifier.quantized : model::QuantizedParameters());
 
   datasets::LoaderOptions options;
   options.batch_size = flags.batch_size;
@@ -85,12 +86,13 @@ int evaluate_model(const EvaluateFlags& flags) {
   options.max_skip_share = 1;  // every image is answered for, the unreadable ones by name
   datasets::Loader loader(dataset, options);
   say(fmt::format("data    {}: {} images, split '{}'", flags.data_dir, dataset->size(), flags.split));
-  say(fmt::format("model   {}  {}  {}", flags.model, description.config.name, backend->description()));
+  say(fmt::format("model   {}  {}  {}  {}", flags.model, description.config.name, integers ? "int8" : "f32",
+                  backend->description()));
 
   Progress progress("eval", dataset->size(), "img");
   const training::Evaluation evaluation = training::evaluate(
-      *classifier.model, *backend, weights.view(), pass_options(flags.machine, layers::Mode::inference),
-      loader, [&](std::int64_t seen) {
+      *classifier.model, *backend, weights.view(),
+      weights.with(pass_options(flags.machine, layers::Mode::inference)), loader, [&](std::int64_t seen) {
         progress.update(seen);
         return true;
       });

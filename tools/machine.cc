@@ -11,7 +11,8 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 constexpr const char* kThreadsHelp = "compute threads (0: one a processor)";
-const std::vector<std::string> kPrecisions{"auto", "f32"};
+constexpr const char* kPrecisionHelp = "auto (as the model file is), f32, or int8 (of vretnet quantize)";
+const std::vector<std::string> kPrecisions{"auto", "f32", "int8"};
 const std::vector<std::string> kForms{"auto", "parallel", "chunkwise", "recurrent"};
 
 }  // namespace
@@ -26,7 +27,7 @@ void add_device_flags(CLI::App& app, MachineFlags& flags) {
 
 void add_machine_flags(CLI::App& app, MachineFlags& flags) {
   app.add_option("-t,--threads", flags.threads, kThreadsHelp)->check(CLI::Range(0, kMostThreads));
-  app.add_option("--precision", flags.precision, "auto or f32")->check(CLI::IsMember(kPrecisions));
+  app.add_option("--precision", flags.precision, kPrecisionHelp)->check(CLI::IsMember(kPrecisions));
   app.add_option("--form", flags.form, "how retention runs: auto, parallel, chunkwise, recurrent")
       ->check(CLI::IsMember(kForms));
   add_device_flags(app, flags);
@@ -37,7 +38,7 @@ void add_machine_lists(CLI::App& app, MachineLists& lists) {
     return app.add_option(flag, list, help)->delimiter(',')->allow_extra_args(false);
   };
   add("-t,--threads", lists.threads, kThreadsHelp)->check(CLI::Range(0, kMostThreads));
-  add("--precision", lists.precisions, "auto or f32")->check(CLI::IsMember(kPrecisions));
+  add("--precision", lists.precisions, kPrecisionHelp)->check(CLI::IsMember(kPrecisions));
   add("--form", lists.forms, "how retention runs: auto, parallel, chunkwise, recurrent")
       ->check(CLI::IsMember(kForms));
 }
@@ -51,6 +52,9 @@ std::unique_ptr<Backend> make_machine(const MachineFlags& flags) {
 }
 
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode) {
+  if (mode == layers::Mode::training && flags.precision == "int8") {
+    throw UsageError("--precision: 'int8' is for inference; training runs in f32");
+  }
   layers::Pass::Options options;
   options.mode = mode;
   options.chunk_rows = flags.chunk_rows;
@@ -58,6 +62,16 @@ layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode)
   if (flags.form == "chunkwise") options.form = layers::FormChoice::chunkwise;
   if (flags.form == "recurrent") options.form = layers::FormChoice::recurrent;
   return options;
+}
+
+bool runs_integers(const MachineFlags& flags, const std::string& model, bool holds_integers) {
+  if (flags.precision == "int8" && !holds_integers) {
+    throw UsageError(
+        fmt::format("--precision: '{}' holds f32 weights; make an int8 file of it with vretnet "
+                    "quantize -m {} -d FOLDER",
+                    model, model));
+  }
+  return holds_integers && flags.precision != "f32";
 }
 
 void add_output_flags(CLI::App& app) {

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "core/base/error.h"
-#include "core/model/weights.h"
+#include "core/model/bound_weights.h"
 #include "tools/command.h"
 #include "tools/inputs.h"
 #include "tools/prediction_format.h"
@@ -27,12 +27,13 @@ struct PredictFlags {
 int predict(const PredictFlags& flags) {
   const vision::Classifier classifier = vision::load_classifier(flags.model);
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
-  const Allocation weights(*backend, DType::f32, {classifier.model->parameters().elements()});
-  model::upload_values(*backend, weights.view(), classifier.values);
+  const bool integers = runs_integers(flags.machine, flags.model, !classifier.quantized.empty());
+  const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
+                                    integers ? classifier.quantized : model::QuantizedParameters());
 
   vision::DecodeLimits limits;
   limits.max_pixels = flags.max_pixels;
-  const auto options = pass_options(flags.machine, layers::Mode::inference);
+  const auto options = weights.with(pass_options(flags.machine, layers::Mode::inference));
   vision::ImageClassifier images(classifier, *backend, weights.view(), options, limits);
   const auto classify = [&](const std::string& file) {
     return flags.stream ? vision::classify_stream(classifier, *backend, weights.view(), options, limits, file)

@@ -136,7 +136,13 @@ std::vector<float> resample_positions(const std::vector<float>& positions, std::
 std::vector<float> read_timm_values(const SafetensorsFile& file, const VisionModel& model) {
   // As the file has them, then tensor by tensor to where the model wants them.
   const VisionModel stored(config_of(file));
-  const std::vector<float> values = model::read_model_values(file, stored.parameters());
+  const model::ModelValues read = model::read_model_values(file, stored.parameters());
+  if (!read.quantized.empty()) {
+    throw UsageError(
+        fmt::format("{}: I8 weights in a file without our metadata, expected floating-point numbers",
+                    file.path().string()));
+  }
+  const std::vector<float>& values = read.values;
   const layers::ParameterTable& table = model.parameters();
   std::vector<float> result(static_cast<std::size_t>(table.elements()), 0.0f);
   for (const layers::NamedTensor& tensor : table.tensors()) {

@@ -49,15 +49,17 @@ std::vector<std::int64_t> positions_of(const View& view) {
 
 }  // namespace
 
-View Operands::add(const std::string& name, Kind kind, const Shape& shape, const Layout& layout) {
+View Operands::add(const std::string& name, Kind kind, DType dtype, const Shape& shape,
+                   const Layout& layout) {
   Operand& operand = operands_.emplace_back();
   operand.name = name;
   operand.kind = kind;
   operand.buffer = std::make_unique<Buffer>();
   std::int64_t elements = 0;
-  operand.view = place(operand.buffer.get(), dtype_, shape, layout, elements);
+  operand.view = place(operand.buffer.get(), dtype, shape, layout, elements);
   operand.positions = positions_of(operand.view);
-  operand.initial.assign(static_cast<std::size_t>(elements), operand.written() ? kGuard : kNan);
+  const double gap = operand.written() ? kGuard : dtype == DType::s8 ? kIntegerGap : kNan;
+  operand.initial.assign(static_cast<std::size_t>(elements), gap);
   for (std::int64_t position : operand.positions) operand.initial[static_cast<std::size_t>(position)] = kNan;
   return operand.view;
 }
@@ -76,6 +78,16 @@ void Operands::randomize(Operand& operand, Values values) {
 View Operands::input(const std::string& name, const Shape& shape, const Layout& layout, Values values) {
   const View view = add(name, Kind::input, shape, layout);
   randomize(operands_.back(), values);
+  return view;
+}
+
+View Operands::integers(const std::string& name, const Shape& shape, const Layout& layout) {
+  const View view = add(name, Kind::input, DType::s8, shape, layout);
+  Random random(seed_, {operands_.size()});
+  for (std::int64_t position : operands_.back().positions) {
+    operands_.back().initial[static_cast<std::size_t>(position)] =
+        std::round(random.uniform(-127, 127)) + 0.0;  // no −0
+  }
   return view;
 }
 
@@ -125,12 +137,16 @@ void Operands::drop_last_elements(std::size_t operand, std::size_t count) {
 void Operands::upload(Backend& backend) {
   for (Operand& operand : operands_) {
     const std::size_t elements = operand.initial.size();
-    operand.buffer->bytes = elements * bytes_of(dtype_);
+    const DType dtype = operand.view.dtype();
+    operand.buffer->bytes = elements * bytes_of(dtype);
     operand.buffer->data = backend.allocate(operand.buffer->bytes);
-    const View target = whole(operand.buffer.get(), dtype_, static_cast<std::int64_t>(elements));
-    if (dtype_ == DType::f32) {
+    const View target = whole(operand.buffer.get(), dtype, static_cast<std::int64_t>(elements));
+    if (dtype == DType::f32) {
       const std::vector<float> rounded(operand.initial.begin(), operand.initial.end());
       backend.upload(target, rounded.data());
+    } else if (dtype == DType::s8) {
+      const std::vector<std::int8_t> integers(operand.initial.begin(), operand.initial.end());
+      backend.upload(target, integers.data());
     } else {
       backend.upload(target, operand.initial.data());
     }
@@ -143,8 +159,14 @@ void Operands::release(Backend& backend) {
 
 std::vector<double> Operands::download(Backend& backend, const Operand& operand) const {
   const std::size_t elements = operand.initial.size();
-  const View source = whole(operand.buffer.get(), dtype_, static_cast<std::int64_t>(elements));
-  if (dtype_ == DType::f64) {
+  const DType dtype = operand.view.dtype();
+  const View source = whole(operand.buffer.get(), dtype, static_cast<std::int64_t>(elements));
+  if (dtype == DType::s8) {
+    std::vector<std::int8_t> integers(elements);
+    backend.download(source, integers.data());
+    return {integers.begin(), integers.end()};
+  }
+  if (dtype == DType::f64) {
     std::vector<double> values(elements);
     backend.download(source, values.data());
     return values;

@@ -45,6 +45,12 @@ void Pass::run(ops::Op op) {
   if (!measuring_) backend_.run(op);
 }
 
+const QuantizedLinear* Pass::quantized(ParameterId id) const {
+  if (options_.quantized == nullptr) return nullptr;
+  const auto found = options_.quantized->find(id);
+  return found == options_.quantized->end() ? nullptr : &found->second;
+}
+
 void Pass::save(Tensor tensor) {
   if (training()) saved_.push_back(std::move(tensor));
 }

@@ -65,15 +65,26 @@ double gemm_rate(Backend& backend, double seconds) {
   return best;
 }
 
-std::string layout_of(const ops::Gemm& op) {
-  std::string text;
+template <class Product>
+std::string layout_of(const Product& op) {
+  std::string text = ops::name_of(op);
+  text += ' ';
   for (const View* view : {&op.a, &op.b, &op.y}) {
     for (int axis = 0; axis < view->rank(); ++axis) {
       text += fmt::format("{}/{} ", view->extent(axis), view->stride(axis));
     }
     text += "; ";
   }
-  return text + (op.write == ops::Write::accumulate ? "+=" : "=");
+  if constexpr (requires { op.write; }) text += op.write == ops::Write::accumulate ? "+=" : "=";
+  return text;
+}
+
+// Without bias, activation, residual.
+ops::Gemm bare(const ops::Gemm& op) {
+  return {.a = op.a, .b = op.b, .y = op.y, .alpha = op.alpha, .write = op.write};
+}
+ops::QuantizedGemm bare(const ops::QuantizedGemm& op) {
+  return {.a = op.a, .b = op.b, .y = op.y, .a_scale = op.a_scale, .b_scale = op.b_scale};
 }
 
 }  // namespace
@@ -106,18 +117,18 @@ Limits measure_limits(Backend& backend, int threads, double seconds) {
 
 double products_rate(Backend& backend, std::span<const ops::Op> recorded, double seconds) {
   struct Product {
-    ops::Gemm op;
+    ops::Op op;
     double count = 0;
   };
   std::map<std::string, Product> products;
+  const auto add = [&](const auto& op) {
+    Product& product = products[layout_of(op)];
+    product.op = bare(op);
+    ++product.count;
+  };
   for (const ops::Op& op : recorded) {
-    if (const auto* gemm = std::get_if<ops::Gemm>(&op)) {
-      const ops::Gemm bare{
-          .a = gemm->a, .b = gemm->b, .y = gemm->y, .alpha = gemm->alpha, .write = gemm->write};
-      Product& product = products[layout_of(bare)];
-      product.op = bare;
-      ++product.count;
-    }
+    if (const auto* gemm = std::get_if<ops::Gemm>(&op)) add(*gemm);
+    if (const auto* quantized = std::get_if<ops::QuantizedGemm>(&op)) add(*quantized);
   }
   double flops = 0, time = 0;
   for (const auto& [layout, product] : products) {

@@ -32,9 +32,9 @@ struct Limits {
 // Takes about six times `seconds`. `threads` are those that the backend uses.
 Limits measure_limits(Backend& backend, int threads, double seconds);
 
-// The FLOP/s that the products (Gemm) among `recorded` reach when each is run alone and again, without bias,
-// activation and residual: the sum of their FLOPs over the sum of their best times; 0 where there is none. An
-// upper limit for the model that they were recorded of. Overwrites their outputs.
+// The FLOP/s that the products (Gemm, QuantizedGemm) among `recorded` reach when each is run alone and again,
+// without bias, activation and residual: the sum of their FLOPs over the sum of their best times; 0 where
+// there is none. An upper limit for the model that they were recorded of. Overwrites their outputs.
 double products_rate(Backend& backend, std::span<const ops::Op> recorded, double seconds);
 
 }  // namespace vretnet::measure

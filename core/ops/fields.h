@@ -18,10 +18,14 @@ struct Field {
   const View& view;
   Use use;
   bool optional;
+  bool integers = false;  // s8, whatever the op's own dtype
 };
 
 inline Field in(const char* name, const View& view) {
   return {name, view, Use::read, false};
+}
+inline Field in_integers(const char* name, const View& view) {
+  return {name, view, Use::read, false, true};
 }
 inline Field maybe_in(const char* name, const View& view) {
   return {name, view, Use::read, true};
@@ -57,6 +61,15 @@ inline auto fields(const Gemm& op) {
                     maybe_in("bias", op.bias),
                     maybe_in("residual", op.residual),
                     maybe_out("pre_activation", op.pre_activation)};
+}
+inline auto fields(const QuantizedGemm& op) {
+  return std::array{in("a", op.a),
+                    in_integers("b", op.b),
+                    out("y", op.y),
+                    in("a_scale", op.a_scale),
+                    in("b_scale", op.b_scale),
+                    maybe_in("bias", op.bias),
+                    maybe_in("residual", op.residual)};
 }
 inline auto fields(const Convert& op) {
   return std::array{in("x", op.x), out("y", op.y, op.write)};

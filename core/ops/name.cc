@@ -9,6 +9,9 @@ namespace {
 const char* name(const Gemm&) {
   return "Gemm";
 }
+const char* name(const QuantizedGemm&) {
+  return "QuantizedGemm";
+}
 const char* name(const Convert&) {
   return "Convert";
 }

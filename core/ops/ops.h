@@ -3,7 +3,8 @@
 //
 // Rules for all ops
 // - Views do not own memory and may be strided (offsets, gaps, negative strides); the innermost axis has
-//   stride 1 except in Gemm, whose a and b may be transposed, and in Convert's x, which may be any view.
+//   stride 1 except in Gemm, whose a and b may be transposed, in QuantizedGemm's b, which may be transposed,
+//   and in Convert's x, which may be any view.
 // - All floating views of one op share one dtype (f32, or f64 in the reference backend); statistics, tables
 //   and step_scalars too.
 // - An output is overwritten unless the op says `write = Write::accumulate` (+=). Gradients of parameters
@@ -36,8 +37,25 @@ struct Gemm {
   View bias, residual, pre_activation;  // optional
   ActivationKind activation = ActivationKind::none;
   float alpha = 1;
-  bool constant_b = false;  // b stays as it is until Backend::weights_changed: a backend may keep a copy that it likes
+  bool constant_b =
+      false;  // b stays as it is until Backend::weights_changed: a backend may keep a copy that it likes
   Write write = Write::overwrite;
+  View workspace;
+};
+
+// A linear layer on 8-bit integers, for inference:
+//   z = (a_scale · b_scale[n]) · Σ_k q(a[m,k]) · b[k,n] + bias[n];  y = activation(z) + residual,
+//   q(x) = x · (1 / a_scale), rounded to the nearest integer (ties to even), cut to −127 … 127.
+// The sum of integers is exact. a [M, K] without NaN, b s8 [K, N] (weight.transposed() for weight [out, in]),
+// y and residual [M, N], a_scale [1], b_scale and bias [N]; scales are above 0. K ≤ kLargestQuantizedDepth,
+// so that 32 bits hold the sum. b stays as it is until Backend::weights_changed: a backend may keep a copy
+// that it likes.
+constexpr std::int64_t kLargestQuantizedDepth = 65536;
+struct QuantizedGemm {
+  View a, b, y;
+  View a_scale, b_scale;
+  View bias, residual;  // optional
+  ActivationKind activation = ActivationKind::none;
   View workspace;
 };
 
@@ -123,8 +141,8 @@ struct BroadcastAdd {
   View x, addend, y;
 };
 
-// y = activation(x); d_x = d_y · activation'(x). d_x may be d_y. The gradient can give y again, in a view that may be x,
-// so that a layer keeps x alone.
+// y = activation(x); d_x = d_y · activation'(x). d_x may be d_y. The gradient can give y again, in a view
+// that may be x, so that a layer keeps x alone.
 struct Activation {
   View x, y;
   ActivationKind kind = ActivationKind::gelu;
@@ -335,12 +353,12 @@ struct Lerp {
 };
 
 using Op =
-    std::variant<Gemm, Convert, ColumnSum, Convolution, ConvolutionInputGradient, ConvolutionWeightGradient,
-                 Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient, Patches, Add, BroadcastAdd,
-                 Activation, ActivationGradient, Gate, GateGradient, LayerNorm, LayerNormGradient, HeadNorm,
-                 HeadNormGradient, Rotate, Retention, RetentionGradient, RetentionBlock,
-                 RetentionBlockGradient, Attention, AttentionGradient, PoolTokens, PoolTokensGradient,
-                 CrossEntropy, SquaredNorm, AdamW, Lerp>;
+    std::variant<Gemm, QuantizedGemm, Convert, ColumnSum, Convolution, ConvolutionInputGradient,
+                 ConvolutionWeightGradient, Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient,
+                 Patches, Add, BroadcastAdd, Activation, ActivationGradient, Gate, GateGradient, LayerNorm,
+                 LayerNormGradient, HeadNorm, HeadNormGradient, Rotate, Retention, RetentionGradient,
+                 RetentionBlock, RetentionBlockGradient, Attention, AttentionGradient, PoolTokens,
+                 PoolTokensGradient, CrossEntropy, SquaredNorm, AdamW, Lerp>;
 
 const char* name_of(const Op& op);  // "LayerNormGradient"
 // The name with what decides the op's cost: of a Gemm M x N x K and what is fused to it ("Gemm 197x768x192

@@ -14,17 +14,17 @@ namespace vretnet::onednn {
 
 class PackedWeights {
  public:
-  // The copy of x in this layout; pack(address) fills a new one. The layout of x itself is the same in all
-  // calls between two clear().
+  // The copy of x in this layout, with `more` bytes behind it; pack(address) fills a new one. The layout of x
+  // itself is the same in all calls between two clear().
   template <class Pack>
-  float* find(const View& x, const dnnl::memory::desc& layout, Pack&& pack) {
-    const auto [first, last] = copies_.equal_range(x.data<float>());
+  float* find(const View& x, const dnnl::memory::desc& layout, Pack&& pack, std::size_t more = 0) {
+    const auto [first, last] = copies_.equal_range(x.data<void>());
     for (auto copy = first; copy != last; ++copy) {
       if (copy->second.layout == layout) return copy->second.data.get();
     }
-    Memory data(static_cast<float*>(allocate_memory(layout.get_size())));
+    Memory data(static_cast<float*>(allocate_memory(layout.get_size() + more)));
     pack(data.get());
-    return copies_.emplace(x.data<float>(), Copy{layout, std::move(data)})->second.data.get();
+    return copies_.emplace(x.data<void>(), Copy{layout, std::move(data)})->second.data.get();
   }
 
   void clear() { copies_.clear(); }
@@ -38,7 +38,7 @@ class PackedWeights {
     dnnl::memory::desc layout;
     Memory data;
   };
-  std::unordered_multimap<const float*, Copy> copies_;
+  std::unordered_multimap<const void*, Copy> copies_;
 };
 
 }  // namespace vretnet::onednn

@@ -12,4 +12,5 @@
 #include "core/backends/reference/layer_norm.h"
 #include "core/backends/reference/optimizer.h"
 #include "core/backends/reference/pooling.h"
+#include "core/backends/reference/quantized_gemm.h"
 #include "core/backends/reference/rotate.h"

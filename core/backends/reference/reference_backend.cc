@@ -55,7 +55,14 @@ class ReferenceBackend final : public Backend {
   void fill(const View& target, double value) override {
     check(target.contiguous(), "a fill of {} with gaps", target.shape().text());
     if (target.elements() == 0) return;
-    target.dtype() == DType::f32 ? fill_elements<float>(target, value) : fill_elements<double>(target, value);
+    switch (target.dtype()) {
+      case DType::f32:
+        return fill_elements<float>(target, value);
+      case DType::f64:
+        return fill_elements<double>(target, value);
+      case DType::s8:
+        return fill_elements<std::int8_t>(target, value);
+    }
   }
 
  private:

@@ -90,10 +90,11 @@ class TrackedBackend final : public Backend {
   }
 
   void* allocate(std::size_t bytes) override {
-    return memory_->allocate(bytes / sizeof(double) * sizeof(Tracked));
+    return memory_->allocate((bytes + sizeof(double) - 1) / sizeof(double) * sizeof(Tracked));
   }
   void release(void* data) override { memory_->release(data); }
   void upload(const View& target, const void* host) override {
+    if (target.dtype() == DType::s8) return memory_->upload(target, host);
     const double* next = static_cast<const double*>(host);
     for_each_element(target, [&](Tracked& element) { element = *next++; });
   }

@@ -1,0 +1,244 @@
+// vretnet quantize, and what the other commands do with its files.
+#include <cstring>
+
+#include "core/model/safetensors.h"
+#include "tests/tools/support.h"
+
+namespace vretnet::tools {
+namespace {
+
+class QuantizeTest : public ToolTest {
+ protected:
+  void SetUp() override {
+    ToolTest::SetUp();
+    write_photos(6);
+    write_model();
+  }
+  ProgramResult quantize(const Arguments& more = {}) const {
+    return vretnet(
+        Arguments{"quantize", "-m", "model.safetensors", "-d", "photos", "-t", "1", "--max-drop", "1"} +
+        more);
+  }
+  std::string dtype_of(const std::string& file, const std::string& tensor) const {
+    const model::SafetensorsFile read(folder_ / file);
+    return std::string(model::type_name(read.at(tensor).type));
+  }
+};
+
+TEST_F(QuantizeTest, WritesAnInt8FileThatTheOtherCommandsRead) {
+  const ProgramResult result = quantize();
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "");
+  EXPECT_THAT(result.err, HasSubstr("8 of 8 linear layers"));
+  EXPECT_THAT(result.err, HasSubstr("wrote   model-int8.safetensors"));
+  const std::string file = "model-int8.safetensors";
+  EXPECT_EQ(dtype_of(file, "blocks.0.retention.q_proj.weight"), "I8");
+  EXPECT_EQ(dtype_of(file, "blocks.0.retention.q_proj.weight_scale"), "F32");
+  EXPECT_EQ(dtype_of(file, "blocks.1.mlp.fc2.input_scale"), "F32");
+  EXPECT_EQ(dtype_of(file, "head.weight"), "F32");
+  EXPECT_EQ(dtype_of(file, "norm.weight"), "F32");
+
+  const ProgramResult info = vretnet({"info", file, "--format", "json", "--layers"});
+  ASSERT_EQ(info.exit_code, 0) << info.err;
+  const json report = json::parse(info.out);
+  EXPECT_EQ(report["precision"], "int8");
+  std::size_t integers = 0;
+  for (const json& tensor : report["tensors"]) integers += tensor["dtype"] == "s8";
+  EXPECT_EQ(integers, 2u * 7);
+  EXPECT_THAT(vretnet({"info", file}).out, HasSubstr("int8: 14 weights"));
+  EXPECT_EQ(json::parse(vretnet({"info", "model.safetensors", "--format", "json"}).out)["precision"], "f32");
+
+  for (const std::string precision : {"auto", "int8", "f32"}) {
+    const ProgramResult eval = vretnet({"eval", "-m", file, "-d", "photos", "--precision", precision});
+    EXPECT_EQ(eval.exit_code, 0) << eval.err;
+    EXPECT_THAT(eval.err, HasSubstr(precision == "f32" ? "  f32  " : "  int8  "));
+    EXPECT_EQ(vretnet({"predict", "-m", file, "photos/ant/00.png", "--precision", precision}).exit_code, 0);
+  }
+}
+
+double probability(const ProgramResult& result) {
+  return json::parse(result.out).at("probability").get<double>();
+}
+
+TEST_F(QuantizeTest, AnswersAreNearThoseOfF32AndNotTheSame) {
+  ASSERT_EQ(quantize({"-o", "small.safetensors"}).exit_code, 0);
+  const auto answer = [&](const Arguments& more) {
+    return probability(vretnet(Arguments{"predict", "photos/bee/03.png", "--format", "jsonl", "-m"} + more));
+  };
+  const double f32 = answer({"model.safetensors"}), int8 = answer({"small.safetensors"}),
+               rounded_weights = answer({"small.safetensors", "--precision", "f32"});
+  EXPECT_NE(int8, f32);
+  EXPECT_NE(int8, rounded_weights) << "the inputs are rounded, too";
+  EXPECT_NEAR(int8, f32, 0.02);
+  EXPECT_NEAR(rounded_weights, f32, 0.02);
+}
+
+TEST_F(QuantizeTest, TheSameFileComesOutTwice) {
+  ASSERT_EQ(quantize({"-o", "a.safetensors"}).exit_code, 0);
+  ASSERT_EQ(quantize({"-o", "b.safetensors", "-j", "3"}).exit_code, 0);
+  EXPECT_EQ(text_of_file(folder_ / "a.safetensors"), text_of_file(folder_ / "b.safetensors"));
+}
+
+TEST_F(QuantizeTest, AFolderWithoutLabelsIsJudgedByTheAnswers) {
+  fs::create_directories(folder_ / "loose");
+  for (int i = 0; i < 5; ++i)
+    write_photo(folder_ / "loose" / (std::to_string(i) + ".png"), i % 3, 50 + i, 16, 16);
+  const ProgramResult result =
+      vretnet({"quantize", "-m", "model.safetensors", "-d", "loose", "--max-drop", "1"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("answers on 5 images changed (no labels)"));
+}
+
+TEST_F(QuantizeTest, StreamsOnIntegers) {
+  write_model("causal.safetensors", "causal");
+  ASSERT_EQ(vretnet({"quantize", "-m", "causal.safetensors", "-d", "photos", "--max-drop", "1"}).exit_code,
+            0);
+  const ProgramResult result =
+      vretnet({"predict", "--stream", "-m", "causal-int8.safetensors", "photos/ant/00.png"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+}
+
+TEST_F(QuantizeTest, WhatCannotBeIsSaid) {
+  ASSERT_EQ(quantize().exit_code, 0);
+  expect_error({"quantize", "-m", "model-int8.safetensors", "-d", "photos"}, 2, {"--model", "int8 already"});
+  expect_error({"eval", "-m", "model.safetensors", "-d", "photos", "--precision", "int8"}, 2,
+               {"--precision", "f32 weights", "vretnet quantize"});
+  expect_error(Arguments{"train", "-d", "photos", "--precision", "int8"} + small_model(), 2,
+               {"--precision", "inference"});
+  expect_error({"quantize", "-m", "model.safetensors", "-d", "nowhere"}, 2, {"--data-dir", "nowhere"});
+  expect_error({"quantize", "-m", "model.safetensors", "-d", "photos", "--max-drop", "2"}, 2, {"--max-drop"});
+}
+
+// A model that has learned, with weights that no answer depends on and that leave no room for the others in 8
+// bits: inputs that are always 0 get a weight of a million.
+class SpoiledModelTest : public ToolTest {
+ protected:
+  void SetUp() override {
+    ToolTest::SetUp();
+    write_photos(40);
+    const ProgramResult trained = vretnet(small_recipe("12") + Arguments{"-o", "run"});
+    ASSERT_EQ(trained.exit_code, 0) << trained.err;
+    const json report = json::parse(lines_of(trained.out).back());
+    ASSERT_GT(report.at("top1").get<double>(), 0.6) << "nothing to lose";
+  }
+  // Spoils the projections and fc1 of all blocks; with fc2 more than half of the layers.
+  void spoil(bool fc2_too) const {
+    vision::Classifier classifier = vision::load_classifier(folder_ / "run" / "best.safetensors");
+    const layers::ParameterTable& table = classifier.model->parameters();
+    const auto at = [&](const std::string& name, std::int64_t element) -> float& {
+      return classifier.values[static_cast<std::size_t>(table.find(name)->offset + element)];
+    };
+    const auto spoil_column = [&](const std::string& name) {
+      const Shape& shape = table.find(name)->shape;
+      for (std::int64_t row = 0; row < shape[0]; ++row) at(name, row * shape[1]) = 1e6f;
+    };
+    for (int block = 0; block < 2; ++block) {
+      const std::string prefix = "blocks." + std::to_string(block) + ".";
+      for (const char* norm : {"norm1", "norm2"}) {
+        at(prefix + norm + ".weight", 0) = 0;
+        at(prefix + norm + ".bias", 0) = 0;
+      }
+      for (const char* name : {"q_proj", "k_proj", "v_proj", "g_proj"}) {
+        spoil_column(prefix + "retention." + name + ".weight");
+      }
+      spoil_column(prefix + "mlp.fc1.weight");
+      if (!fc2_too) continue;
+      const std::int64_t width = table.find(prefix + "mlp.fc1.weight")->shape[1];
+      for (std::int64_t i = 0; i < width; ++i) at(prefix + "mlp.fc1.weight", i) = 0;
+      at(prefix + "mlp.fc1.bias", 0) = -1000;  // GELU makes it 0
+      spoil_column(prefix + "mlp.fc2.weight");
+    }
+    vision::save_classifier(folder_ / "spoiled.safetensors", classifier.description, table,
+                            classifier.values);
+  }
+};
+
+TEST_F(SpoiledModelTest, TheLayersThatCostMostStayF32) {
+  spoil(/*fc2_too=*/false);
+  const ProgramResult result =
+      vretnet({"quantize", "-m", "spoiled.safetensors", "-d", "photos", "--max-drop", "0"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const model::SafetensorsFile file(folder_ / "spoiled-int8.safetensors");
+  for (const char* name : {"blocks.0.retention.v_proj.weight", "blocks.1.mlp.fc1.weight"}) {
+    EXPECT_EQ(model::type_name(file.at(name).type), "F32") << name << "\n" << result.err;
+    EXPECT_EQ(file.find(std::string(name) + "_scale"), nullptr);
+  }
+  EXPECT_EQ(model::type_name(file.at("blocks.0.mlp.fc2.weight").type), "I8");
+  EXPECT_THAT(result.err, HasSubstr("f32     blocks.0.retention.q_proj.weight"));
+}
+
+TEST_F(SpoiledModelTest, RefusesWhatCostsTooMuchAndWritesNothing) {
+  spoil(/*fc2_too=*/true);
+  const ProgramResult result =
+      vretnet({"quantize", "-m", "spoiled.safetensors", "-d", "photos", "--max-drop", "0.1"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("--max-drop 0.1"));
+  EXPECT_THAT(result.err, HasSubstr("4 of 8 layers"));
+  EXPECT_FALSE(fs::exists(folder_ / "spoiled-int8.safetensors"));
+}
+
+// Files that lie about their integers.
+class HostileInt8Test : public QuantizeTest {
+ protected:
+  void SetUp() override {
+    QuantizeTest::SetUp();
+    ASSERT_EQ(quantize({"-o", "good.safetensors"}).exit_code, 0);
+    const std::string bytes = text_of_file(folder_ / "good.safetensors");
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes.data(), 8);
+    header_ = json::parse(bytes.substr(8, length));
+    data_ = bytes.substr(8 + length);
+  }
+  void expect_refused(const json& header, const std::string& data,
+                      const std::vector<std::string>& words) const {
+    std::string text = header.dump(), length(8, '\0');
+    const std::uint64_t count = text.size();
+    std::memcpy(length.data(), &count, 8);
+    write_file(folder_ / "hostile.safetensors", length + text + data);
+    for (const Arguments& command :
+         {Arguments{"info", "hostile.safetensors"},
+          Arguments{"predict", "-m", "hostile.safetensors", "photos/ant/00.png"}}) {
+      std::vector<std::string> all = words;
+      all.push_back("hostile.safetensors");
+      expect_error(command, 2, all);
+    }
+  }
+  // With the first number of this F32 tensor changed.
+  void expect_number_refused(const std::string& tensor, float number) const {
+    std::string data = data_;
+    std::memcpy(data.data() + header_.at(tensor).at("data_offsets")[0].get<std::size_t>(), &number, 4);
+    expect_refused(header_, data, {tensor, "above 0"});
+  }
+
+  json header_;
+  std::string data_;
+};
+
+TEST_F(HostileInt8Test, Scales) {
+  for (const std::string tensor : {"blocks.0.mlp.fc1.weight_scale", "blocks.1.mlp.fc2.input_scale"}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), 0.0f, -1.0f, std::numeric_limits<float>::infinity()}) {
+      expect_number_refused(tensor, bad);
+    }
+    json renamed = header_;
+    renamed["stranger"] = renamed[tensor];
+    renamed.erase(tensor);
+    expect_refused(renamed, data_, {tensor, "missing"});
+  }
+}
+
+TEST_F(HostileInt8Test, TypesAndShapes) {
+  const std::string weight = "blocks.0.mlp.fc1.weight";
+  json header = header_;
+  header[weight]["dtype"] = "U8";
+  expect_refused(header, data_, {weight, "U8"});
+  header = header_;
+  header[weight]["shape"] = {header[weight]["shape"][1], header[weight]["shape"][0]};
+  expect_refused(header, data_, {weight});
+  header = header_;
+  header[weight + "_scale"]["dtype"] = "I32";
+  expect_refused(header, data_, {weight + "_scale", "I32", "F32"});
+}
+
+}  // namespace
+}  // namespace vretnet::tools
