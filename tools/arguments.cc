@@ -92,61 +92,71 @@ std::vector<Setting> settings_of_environment(const CLI::App& command) {
   return settings;
 }
 
-// The options that these arguments name: "--batch-size=8", "--batch-size 8", "-b8", "-qn".
+// visit(option, value) for the options that these arguments name: "--batch-size=8", "--batch-size 8", "-b8",
+// "-b 8", and several in one, "-qb8". Nothing for an option without a value.
+template <class Visit>
+void for_each_given(const CLI::App& command, const std::vector<std::string>& arguments, Visit&& visit) {
+  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
+    const std::string& argument = arguments[i];
+    const auto following = [&]() -> std::optional<std::string> {
+      if (i + 1 == arguments.size() || (arguments[i + 1].starts_with("-") && arguments[i + 1] != "-"))
+        return {};
+      return arguments[i + 1];
+    };
+    if (argument.starts_with("--")) {
+      const std::size_t equals = argument.find('=');
+      const CLI::Option* option = find_option(command, argument.substr(2, equals - 2));
+      if (!option) continue;
+      visit(option, equals == std::string::npos ? following() : argument.substr(equals + 1));
+    } else if (argument.starts_with("-")) {
+      for (std::size_t letter = 1; letter < argument.size(); ++letter) {
+        const CLI::Option* option = command.get_option_no_throw(std::string("-") + argument[letter]);
+        if (!option) break;
+        const bool takes_value = option->get_expected_max() > 0;
+        const std::size_t rest = letter + 1 + (argument.substr(letter + 1).starts_with("=") ? 1 : 0);
+        visit(option, rest < argument.size() ? argument.substr(rest) : following());
+        if (takes_value) break;  // the rest was its value
+      }
+    }
+  }
+}
+
 std::set<const CLI::Option*> options_among(const CLI::App& command,
                                            const std::vector<std::string>& arguments) {
   std::set<const CLI::Option*> found;
-  for (const std::string& argument : arguments) {
-    if (argument == "--") break;
-    if (argument.starts_with("--")) {
-      found.insert(find_option(command, argument.substr(2, argument.find('=') - 2)));
-    } else if (argument.starts_with("-")) {
-      for (std::size_t i = 1; i < argument.size(); ++i) {
-        const CLI::Option* option = command.get_option_no_throw(std::string("-") + argument[i]);
-        found.insert(option);
-        if (!option || option->get_expected_max() > 0) break;  // the rest is its value
-      }
-    }
-  }
-  found.erase(nullptr);
+  for_each_given(command, arguments, [&](const CLI::Option* option, const auto&) { found.insert(option); });
   return found;
 }
 
-// The value that the last of these names has among the arguments ("-c FILE", "-cFILE", "--config=FILE",
-// "--config FILE"), or nothing where none stands there. A name without a value has the value "".
-std::optional<std::string> value_of(const std::vector<std::string>& arguments,
-                                    const std::vector<std::string>& names) {
-  std::optional<std::string> value;
-  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
-    for (const std::string& name : names) {
-      const std::string& argument = arguments[i];
-      if (argument == name) {
-        const bool follows = i + 1 < arguments.size() && !arguments[i + 1].starts_with("-");
-        value = follows ? arguments[i + 1] : "";
-      } else if (argument.starts_with(name + "=")) {
-        value = argument.substr(name.size() + 1);
-      } else if (!name.starts_with("--") && argument.starts_with(name)) {
-        value = argument.substr(name.size());
-      }
-    }
-  }
-  return value;
+// The last value that an option has among the arguments, "" where it stands there without one.
+std::optional<std::string> value_of(const CLI::App& command, const std::vector<std::string>& arguments,
+                                    const std::string& name) {
+  std::optional<std::string> last;
+  for_each_given(command, arguments, [&](const CLI::Option* option, const std::optional<std::string>& value) {
+    if (option == find_option(command, name)) last = value.value_or("");
+  });
+  return last;
 }
 
 // As value_of, or else what the environment says.
-std::optional<std::string> value_anywhere(const std::vector<std::string>& arguments,
-                                          const std::vector<std::string>& names) {
-  if (auto value = value_of(arguments, names)) return value;
-  const char* value = std::getenv(variable_of(names.back().substr(2)).c_str());
+std::optional<std::string> value_anywhere(const CLI::App& command, const std::vector<std::string>& arguments,
+                                          const std::string& name) {
+  if (auto value = value_of(command, arguments, name)) return value;
+  const char* value = std::getenv(variable_of(name).c_str());
   return value && *value ? std::optional<std::string>(value) : std::nullopt;
 }
 
 // The config file: of the run that is resumed, or the one that is named; empty where there is none.
-std::string config_path(const std::vector<std::string>& arguments) {
-  if (const auto run = value_anywhere(arguments, {"--resume"})) {
-    return RunFolder::existing(run->empty() ? "auto" : *run).file("config.toml").string();
+std::string config_path(const CLI::App& command, const std::vector<std::string>& arguments) {
+  if (const auto run = value_anywhere(command, arguments, "resume")) {
+    const std::string own = RunFolder::existing(run->empty() ? "auto" : *run).file("config.toml").string();
+    if (const auto other = value_of(command, arguments, "config")) {
+      throw UsageError(fmt::format("--config: '{}' beside --resume, but a resumed run has its own recipe, {}",
+                                   *other, own));
+    }
+    return own;
   }
-  return value_anywhere(arguments, {"-c", "--config"}).value_or("");
+  return value_anywhere(command, arguments, "config").value_or("");
 }
 
 // A value as TOML: numbers and truth values bare, and numbers in the form in which a reader gives them back
@@ -208,7 +218,8 @@ std::vector<std::string> with_config_and_environment(const CLI::App& app,
   };
   insert(settings_of_environment(*command));
   if (find_option(*command, "config")) {
-    if (const std::string path = config_path(own); !path.empty()) insert(settings_of_file(*command, path));
+    if (const std::string path = config_path(*command, own); !path.empty())
+      insert(settings_of_file(*command, path));
   }
   all.insert(all.end(), own.begin(), own.end());
   return all;

@@ -180,6 +180,10 @@ training::TrainingOptions training_options(const Recipe& recipe) {
 }
 
 vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::ModelConfig& config) {
+  if (config.in_chans != 1 && config.in_chans != 3) {
+    throw UsageError(
+        fmt::format("--in-chans: {}, but images are read as 1 channel (grey) or 3", config.in_chans));
+  }
   vision::Preprocessing preprocessing = vision::default_preprocessing(config);
   const auto set = [&](const char* flag, const std::vector<float>& given, std::vector<float>& target) {
     if (given.empty()) return;
@@ -201,6 +205,8 @@ vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::Model
 
 vision::Augmentation augmentation_of(const Recipe& recipe, const vision::Preprocessing& preprocessing) {
   const auto ordered = [](const char* flag, const std::vector<double>& range, double most) {
+    if (range.size() != 2)
+      throw UsageError(fmt::format("{}: {} numbers, expected LOW,HIGH", flag, range.size()));
     if (!(range[0] > 0 && range[0] <= range[1] && range[1] <= most)) {
       throw UsageError(
           fmt::format("{}: {},{}, expected 0 < LOW ≤ HIGH ≤ {}", flag, range[0], range[1], most));
@@ -218,8 +224,9 @@ vision::Augmentation augmentation_of(const Recipe& recipe, const vision::Preproc
   augmentation.ratio_high = recipe.ratio[1];
   augmentation.flip_probability = recipe.flip;
   const std::vector<double>& jitter = recipe.color_jitter;
-  if (*std::min_element(jitter.begin(), jitter.end()) < 0 || jitter[3] > 0.5) {
-    throw UsageError("--color-jitter: expected four numbers of at least 0, the hue at most 0.5");
+  if (jitter.size() != 4 || *std::min_element(jitter.begin(), jitter.end()) < 0 || jitter[3] > 0.5) {
+    throw UsageError(
+        "--color-jitter: expected BRIGHTNESS,CONTRAST,SATURATION,HUE of at least 0, the hue at most 0.5");
   }
   augmentation.brightness = jitter[0];
   augmentation.contrast = jitter[1];

@@ -21,8 +21,7 @@ class Backend {
   virtual void run(const ops::Op& op) = 0;
   // Bytes of op.workspace that `run` needs; depends on shapes and options only, never on contents.
   virtual std::size_t workspace_bytes(const ops::Op& op) const = 0;
-  // The weights behind this view changed by other means than an op (an upload, a new checkpoint): forget
-  // copies.
+  // Weights changed, by an upload or by an optimizer's step: copies of constant operands (Gemm::constant_b) are old.
   virtual void weights_changed() {}
   virtual void synchronize() {}
 

@@ -42,6 +42,28 @@ TEST_F(ArgumentsTest, CommandLineThenEnvironmentThenFileThenDefault) {
       << "an empty variable is none";
 }
 
+// -q takes no value, -c does: "-qc FILE" names both.
+TEST_F(ArgumentsTest, ConfigFileBehindAFlagWithoutAValue) {
+  write_file(folder_ / "recipe.toml", "lr = 0.25\n");
+  EXPECT_EQ(recorded("lr", {"-qc", "recipe.toml"}), "0.25");
+  EXPECT_EQ(recorded("lr", {"-qcrecipe.toml"}), "0.25");
+  expect_error({"train", "-d", "photos", "-qc", "nowhere.toml"}, 2, {"nowhere.toml"});
+}
+
+TEST_F(ArgumentsTest, AResumedRunTakesNoOtherRecipe) {
+  EXPECT_EQ(recorded("lr", {}), "0.001");
+  expect_error({"train", "--resume", "run0", "-c", "nowhere.toml"}, 2,
+               {"--config", "nowhere.toml", "run0/config.toml"});
+}
+
+TEST_F(ArgumentsTest, ListsOfTheWrongLength) {
+  const Arguments train = Arguments{"train", "-d", "photos", "--dry-run"} + small_model();
+  expect_error(train + Arguments{"--scale", "0.5"}, 2, {"--scale"});
+  expect_error(train + Arguments{"--ratio", "1"}, 2, {"--ratio"});
+  expect_error(train + Arguments{"--color-jitter", "0.4"}, 2, {"--color-jitter"});
+  expect_error(train + Arguments{"--in-chans", "2"}, 2, {"--in-chans", "2", "grey"});
+}
+
 TEST_F(ArgumentsTest, AliasesAreOneOption) {
   write_file(folder_ / "recipe.toml", "wd = 0.25\n");
   EXPECT_EQ(recorded("weight-decay", {"-c", "recipe.toml"}), "0.25");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <unordered_map>
@@ -28,6 +29,13 @@ class PackedWeights {
   }
 
   void clear() { copies_.clear(); }
+  // Of matrices in this memory only: it is given back, and may come again as another's.
+  void forget(const void* begin, std::size_t bytes) {
+    const auto* first = static_cast<const float*>(begin);
+    std::erase_if(copies_, [&](const auto& copy) {
+      return !std::less<>()(copy.first, first) && std::less<>()(copy.first, first + bytes / sizeof(float));
+    });
+  }
 
  private:
   struct Free {
