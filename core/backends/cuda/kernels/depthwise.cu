@@ -1,0 +1,161 @@
+// Depthwise convolution, stride 1, and its gradients.
+//   Memory: a thread makes one output element from k² inputs, of which its neighbours share all but a few (L1); 32
+//   lanes touch 32 neighbouring channels. Weights [channels, 1, k, k] are small and stay in L1.
+//   Launch: a thread an output element, channels fastest, blocks of 256; no shared memory. Weight gradients are sums
+//   over rows, one a kernel element: column_sums.cuh.
+#include "core/backends/cuda/kernels.h"
+#include "core/backends/cuda/kernels/column_sums.cuh"
+#include "core/backends/cuda/launch.h"
+#include "core/base/check.h"
+
+namespace vretnet::cuda {
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+struct Images {  // [batch, height, width, channels]; null data: not given
+  float* data;
+  std::int64_t batch_stride, row_stride, column_stride;
+  int height, width;
+
+  __device__ float* at(unsigned b, int row, int column, unsigned channel) const {
+    return data + b * batch_stride + row * row_stride + column * column_stride + channel;
+  }
+  __device__ bool has(int row, int column) const {
+    return row >= 0 && row < height && column >= 0 && column < width;
+  }
+};
+
+Images images_of(const View& view) {
+  if (!view) return {};
+  return {view.data<float>(), view.stride(0), view.stride(1), view.stride(2), static_cast<int>(view.extent(1)),
+          static_cast<int>(view.extent(2))};
+}
+
+// y[b,i,j,c] (+)= bias[c] + Σ x[b, i+u−top, j+v−left, c] · weight[c, w(u, v)] + residual[b,i,j,c], where `flipped`
+// reads the kernel backwards: the gradient of the input is the convolution of d_y with the flipped kernel.
+struct Window {
+  Images x, residual, y;
+  const float *weight, *bias;
+  unsigned batch, channels;
+  int kernel_height, kernel_width, top, left;
+  bool flipped, accumulate;
+};
+
+__global__ void __launch_bounds__(kThreads) depthwise(Window window) {
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const unsigned channel = static_cast<unsigned>(index % window.channels);
+  const auto pixel = static_cast<unsigned>(index / window.channels);
+  const int j = static_cast<int>(pixel % window.y.width);
+  const int i = static_cast<int>(pixel / window.y.width % window.y.height);
+  const unsigned b = pixel / window.y.width / window.y.height;
+  if (b >= window.batch) return;
+  const int taps = window.kernel_height * window.kernel_width;
+  const float* weight = window.weight + static_cast<std::int64_t>(channel) * taps;
+  float sum = window.bias ? window.bias[channel] : 0;
+  for (int u = 0; u < window.kernel_height; ++u) {
+    for (int v = 0; v < window.kernel_width; ++v) {
+      const int row = i + u - window.top, column = j + v - window.left;
+      if (!window.x.has(row, column)) continue;
+      const int tap = u * window.kernel_width + v;
+      sum += *window.x.at(b, row, column, channel) * weight[window.flipped ? taps - 1 - tap : tap];
+    }
+  }
+  if (window.residual.data) sum += *window.residual.at(b, i, j, channel);
+  float* y = window.y.at(b, i, j, channel);
+  *y = window.accumulate ? *y + sum : sum;
+}
+
+void launch_window(const Window& window, const View& y, cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>((y.elements() + kThreads - 1) / kThreads);
+  launch(depthwise, {.grid = {blocks}, .block = {kThreads}, .stream = stream}, window);
+}
+
+// Terms of d_weight[c, tap z]: rows are the pixels of d_y.
+struct TapTerm {
+  Images x, d_y;
+  int kernel_width, top, left;
+  __device__ float operator()(unsigned z, unsigned row, unsigned channel) const {
+    const int j = static_cast<int>(row % d_y.width), i = static_cast<int>(row / d_y.width % d_y.height);
+    const unsigned b = row / d_y.width / d_y.height;
+    const int x_row = i + static_cast<int>(z) / kernel_width - top;
+    const int x_column = j + static_cast<int>(z) % kernel_width - left;
+    return x.has(x_row, x_column) ? *d_y.at(b, i, j, channel) * *x.at(b, x_row, x_column, channel) : 0;
+  }
+};
+
+ColumnSums plan_taps(const ops::DepthwiseWeightGradient& op, ops::Workspace& workspace) {
+  return plan_column_sums(op.d_weight.extent(2) * op.d_weight.extent(3),
+                          op.d_y.extent(0) * op.d_y.extent(1) * op.d_y.extent(2), op.d_y.extent(3), workspace);
+}
+
+// A whole channel's taps lie side by side in memory; channels need not.
+void check_weight(const View& weight) {
+  check(weight.contiguous(), "a depthwise weight of {} has gaps", weight.shape().text());
+}
+
+}  // namespace
+
+void run(const ops::Depthwise& op, cudaStream_t stream) {
+  if (op.y.elements() == 0) return;
+  check_weight(op.weight);
+  launch_window({.x = images_of(op.x),
+                 .residual = images_of(op.residual),
+                 .y = images_of(op.y),
+                 .weight = op.weight.data<float>(),
+                 .bias = op.bias ? op.bias.data<float>() : nullptr,
+                 .batch = static_cast<unsigned>(op.y.extent(0)),
+                 .channels = static_cast<unsigned>(op.y.extent(3)),
+                 .kernel_height = static_cast<int>(op.weight.extent(2)),
+                 .kernel_width = static_cast<int>(op.weight.extent(3)),
+                 .top = static_cast<int>(op.padding.top),
+                 .left = static_cast<int>(op.padding.left),
+                 .flipped = false,
+                 .accumulate = op.write == ops::Write::accumulate},
+                op.y, stream);
+}
+
+void run(const ops::DepthwiseInputGradient& op, cudaStream_t stream) {
+  if (op.d_x.elements() == 0) return;
+  check_weight(op.weight);
+  const auto height = static_cast<int>(op.weight.extent(2)), width = static_cast<int>(op.weight.extent(3));
+  launch_window({.x = images_of(op.d_y),
+                 .residual = images_of(op.residual),
+                 .y = images_of(op.d_x),
+                 .weight = op.weight.data<float>(),
+                 .bias = nullptr,
+                 .batch = static_cast<unsigned>(op.d_x.extent(0)),
+                 .channels = static_cast<unsigned>(op.d_x.extent(3)),
+                 .kernel_height = height,
+                 .kernel_width = width,
+                 .top = height - 1 - static_cast<int>(op.padding.top),
+                 .left = width - 1 - static_cast<int>(op.padding.left),
+                 .flipped = true,
+                 .accumulate = op.write == ops::Write::accumulate},
+                op.d_x, stream);
+}
+
+std::size_t workspace_bytes(const ops::DepthwiseWeightGradient& op) {
+  ops::Workspace taps, bias;
+  plan_taps(op, taps);
+  if (op.d_bias) plan_column_sums(1, op.d_y.extent(0) * op.d_y.extent(1) * op.d_y.extent(2), op.d_y.extent(3), bias);
+  return std::max(taps.bytes(), bias.bytes());
+}
+
+void run(const ops::DepthwiseWeightGradient& op, cudaStream_t stream) {
+  if (op.d_y.elements() == 0) return;
+  check_weight(op.d_weight);
+  ops::Workspace workspace(op.workspace);
+  const ColumnSums sums = plan_taps(op, workspace);
+  run_column_sums(sums,
+                  TapTerm{images_of(op.x), images_of(op.d_y), static_cast<int>(op.d_weight.extent(3)),
+                          static_cast<int>(op.padding.top), static_cast<int>(op.padding.left)},
+                  {.data = op.d_weight.data<float>(), .batch_stride = 1, .column_stride = sums.batches, .accumulate = true},
+                  stream);
+  if (!op.d_bias) return;
+  ops::Workspace again(op.workspace);  // the sums of the taps have been used by then: the stream is in order
+  run_column_sums(plan_column_sums(1, sums.rows, sums.columns, again), PlainTerm{innermost_rows<1>({op.d_y})},
+                  {.data = op.d_bias.data<float>(), .accumulate = true}, stream);
+}
+
+}  // namespace vretnet::cuda
