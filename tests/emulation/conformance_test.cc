@@ -1,11 +1,12 @@
 // The whole conformance table on the emulated CUDA backend, in several schedules.
+#include "core/conformance/conformance.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
 #include "core/backends/cuda/cuda_backend.h"
-#include "core/conformance/conformance.h"
 #include "tests/emulation/fake/runtime.h"
 #include "tests/emulation/schedules.h"
 
@@ -59,9 +60,8 @@ TEST_P(CudaEmulated, EqualsTheReferenceInDouble) {
   RecordProperty("worst", std::to_string(worst));
 }
 
-INSTANTIATE_TEST_SUITE_P(Table, CudaEmulated, ::testing::ValuesIn(subjects()), [](const auto& each) {
-  return text_of(each.param.schedule) + "_" + each.param.op;
-});
+INSTANTIATE_TEST_SUITE_P(Table, CudaEmulated, ::testing::ValuesIn(subjects()),
+                         [](const auto& each) { return text_of(each.param.schedule) + "_" + each.param.op; });
 
 }  // namespace
 }  // namespace vretnet::emulation

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "core/base/check.h"
 #include "core/base/random.h"
@@ -31,7 +32,8 @@ enum class State : std::uint8_t { ready, at_warp_barrier, at_block_barrier, fini
 struct Thread {
   context::fcontext_t resume = nullptr;
   State state = State::ready;
-  int block_barriers = 0, warp_barriers = 0;  // how many it has reached
+  int block_barriers = 0, warp_barriers = 0, shuffles = 0;  // how many it has reached
+  bool shuffling = false;                                   // what it waits for in its warp
   FiberStack stack;
 };
 
@@ -51,7 +53,8 @@ class Machine {
 
   void run(const Grid& grid, const std::function<void()>& body) {
     const int count = static_cast<int>(grid.block.x * grid.block.y * grid.block.z);
-    check(count > 0 && count <= kMaxThreads && count % kWarp == 0, "blocks of {} threads are no full warps", count);
+    check(count > 0 && count <= kMaxThreads && count % kWarp == 0, "blocks of {} threads are no full warps",
+          count);
     grid_ = grid;
     body_ = &body;
     blockDim = grid.block;
@@ -85,19 +88,20 @@ class Machine {
   }
 
   void barrier_of_block() {
-    ++current().block_barriers;
+    if (current().block_barriers++ == skipped_.block) return;
+    most_.block = std::max(most_.block, current().block_barriers);
     wait(State::at_block_barrier);
   }
   void barrier_of_warp(unsigned mask) {
-    if (mask != 0xffffffffu) note_violation(fmt::format("a warp operation with the mask {:#x}", mask));
-    ++current().warp_barriers;
-    wait(State::at_warp_barrier);
+    if (current().warp_barriers++ == skipped_.warp) return;
+    most_.warp = std::max(most_.warp, current().warp_barriers);
+    meet_warp(mask, /*shuffling=*/false);
   }
   std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
     Warp& warp = warps_[static_cast<std::size_t>(running_.thread / kWarp)];
-    auto& slots = warp.slots[current().warp_barriers % 2];
+    auto& slots = warp.slots[current().shuffles++ % 2];
     slots[running_.thread % kWarp] = value;
-    barrier_of_warp(mask);
+    meet_warp(mask, /*shuffling=*/true);
     return slots[from];
   }
 
@@ -108,8 +112,14 @@ class Machine {
 
   Schedule schedule_;
   Observer* observer_ = nullptr;
+  Skipped skipped_, most_{0, 0};
 
  private:
+  void meet_warp(unsigned mask, bool shuffling) {
+    if (mask != 0xffffffffu) note_violation(fmt::format("a warp operation with the mask {:#x}", mask));
+    current().shuffling = shuffling;
+    wait(State::at_warp_barrier);
+  }
   Thread& current() { return threads_[static_cast<std::size_t>(running_.thread)]; }
 
   float* aligned_shared() {
@@ -133,19 +143,21 @@ class Machine {
     float* shared = aligned_shared();
     std::fill(shared_.begin(), shared_.end(), kRed);
     std::fill_n(shared, floats, std::numeric_limits<float>::quiet_NaN());
-    blockIdx = {static_cast<unsigned>(block % gridDim.x), static_cast<unsigned>(block / gridDim.x % gridDim.y),
+    blockIdx = {static_cast<unsigned>(block % gridDim.x),
+                static_cast<unsigned>(block / gridDim.x % gridDim.y),
                 static_cast<unsigned>(block / gridDim.x / gridDim.y)};
     running_.block = block;
     if (observer_) observer_->begin_block(shared, floats * sizeof(float));
     const int count = static_cast<int>(threads_.size());
     ready_.clear();
+    head_of_ready_ = 0;
     for (int i = 0; i < count; ++i) {
       Thread& thread = threads_[static_cast<std::size_t>(i)];
       char* bottom = stacks_ + static_cast<std::size_t>(i) * kStackBytes;
       thread.stack = {bottom, kStackBytes, nullptr};
       thread.resume = context::make_fcontext(bottom + kStackBytes, kStackBytes, &Machine::enter);
       thread.state = State::ready;
-      thread.block_barriers = thread.warp_barriers = 0;
+      thread.block_barriers = thread.warp_barriers = thread.shuffles = 0;
       ready_.push_back(i);
     }
     for (Warp& warp : warps_) warp.waiting = 0;
@@ -188,7 +200,12 @@ class Machine {
 
   void release_warp(int warp) {
     warps_[static_cast<std::size_t>(warp)].waiting = 0;
-    if (observer_) observer_->meet_warp(warp);
+    const auto first = threads_.begin() + warp * kWarp;
+    const bool shuffling = first->shuffling;
+    if (std::any_of(first, first + kWarp, [&](const Thread& lane) { return lane.shuffling != shuffling; })) {
+      note("lanes of a warp meet in a shuffle and in __syncwarp");
+    }
+    if (observer_ && !shuffling) observer_->meet_warp(warp);  // a shuffle orders no memory
     for (int lane = 0; lane < kWarp; ++lane) make_ready(warp * kWarp + lane);
   }
   void make_ready(int thread) {
@@ -213,7 +230,8 @@ class Machine {
 
   void resume(int index) {
     Thread& thread = threads_[static_cast<std::size_t>(index)];
-    threadIdx = {static_cast<unsigned>(index) % blockDim.x, static_cast<unsigned>(index) / blockDim.x % blockDim.y,
+    threadIdx = {static_cast<unsigned>(index) % blockDim.x,
+                 static_cast<unsigned>(index) / blockDim.x % blockDim.y,
                  static_cast<unsigned>(index) / blockDim.x / blockDim.y};
     running_.thread = index;
     running_.stack_begin = stacks_ + static_cast<std::size_t>(index) * kStackBytes;
@@ -229,8 +247,9 @@ class Machine {
       at_warp += thread.state == State::at_warp_barrier;
       at_block += thread.state == State::at_block_barrier;
     }
-    note(fmt::format("a barrier that not all threads reach: {} wait in __syncthreads, {} in a warp, {} have ended",
-                     at_block, at_warp, finished));
+    note(fmt::format(
+        "a barrier that not all threads reach: {} wait in __syncthreads, {} in a warp, {} have ended",
+        at_block, at_warp, finished));
     stopped_ = true;
   }
   void note(const std::string& text) { note_violation(text); }
@@ -305,11 +324,19 @@ void set_observer(Observer* observer) {
   machine().observer_ = observer;
 }
 
+void skip_barriers(const Skipped& skipped) {
+  machine().skipped_ = skipped;
+}
+Skipped most_barriers() {
+  return std::exchange(machine().most_, {0, 0});
+}
+
 void note_violation(const std::string& text) {
   constexpr std::size_t kEnough = 20;
   if (noted().size() < kEnough) {
-    const auto place = machine().active() ? fmt::format(" (block {}, thread {})", running().block, running().thread)
-                                          : std::string();
+    const auto place = machine().active()
+                           ? fmt::format(" (block {}, thread {})", running().block, running().thread)
+                           : std::string();
     noted().push_back(text + place);
   }
 }

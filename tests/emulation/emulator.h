@@ -1,9 +1,10 @@
-// Runs a CUDA kernel on the host: every thread of a block is a fiber, so that barriers and shuffles keep their
-// meaning. One block after the other, one thread at a time; a thread runs until it waits for others or ends, and the
-// schedule says who comes next. Shared memory is full of NaN before a block and has red zones around it.
+// Runs a CUDA kernel on the host: every thread of a block is a fiber, so that barriers and shuffles keep
+// their meaning. One block after the other, one thread at a time; a thread runs until it waits for others or
+// ends, and the schedule says who comes next. Shared memory is full of NaN before a block and has red zones
+// around it.
 //
-// What CUDA leaves undefined is a violation: it is noted with the kernel's place, and every later synchronization of
-// the fake runtime fails until reset() is called.
+// What CUDA leaves undefined is a violation: it is noted with the kernel's place, and every later
+// synchronization of the fake runtime fails until reset() is called.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -35,7 +36,8 @@ struct Grid {
 // Calls `thread` once for every thread of the grid. Not reentrant; the caller holds the device's lock.
 void run_grid(const Grid& grid, const std::function<void()>& thread);
 
-// -------------------------------------------------------------------------- for kernels, by the twin of gpu.h
+// -------------------------------------------------------------------------- for kernels, by the twin of
+// gpu.h
 
 inline constexpr int kWarp = 32;
 
@@ -63,6 +65,16 @@ class Observer {
   virtual void end_grid() = 0;
 };
 void set_observer(Observer* observer);  // null: none
+
+// An injected defect: no thread meets its barrier number `block` (__syncthreads) or `warp` (__syncwarp),
+// counted from 0 in every block; negative: none.
+struct Skipped {
+  int block = -1, warp = -1;
+};
+void skip_barriers(const Skipped& skipped);
+// How many barriers of each kind the threads of grids have met at most since the last call.
+Skipped most_barriers();
+
 struct Running {
   std::int64_t block;  // linear index of the running block and thread
   int thread;

@@ -32,7 +32,8 @@ inline void arrive_in_fiber(const FiberStack& here) {
   __sanitizer_finish_switch_fiber(here.fake, &scheduler_stack.bottom, &scheduler_stack.bytes);
 }
 inline void leave_fiber(FiberStack& here, bool for_good) {
-  __sanitizer_start_switch_fiber(for_good ? nullptr : &here.fake, scheduler_stack.bottom, scheduler_stack.bytes);
+  __sanitizer_start_switch_fiber(for_good ? nullptr : &here.fake, scheduler_stack.bottom,
+                                 scheduler_stack.bytes);
 }
 inline void return_from_fiber(const FiberStack&) {
   __sanitizer_finish_switch_fiber(scheduler_stack.fake, nullptr, nullptr);

@@ -7,9 +7,7 @@
 
 namespace vretnet::emulation {
 
-inline constexpr std::array<Schedule, 4> kSchedules = {{{Order::ascending, 0},
-                                                        {Order::descending, 0},
-                                                        {Order::random, 1},
-                                                        {Order::random, 2}}};
+inline constexpr std::array<Schedule, 4> kSchedules = {
+    {{Order::ascending, 0}, {Order::descending, 0}, {Order::random, 1}, {Order::random, 2}}};
 
 }  // namespace vretnet::emulation

@@ -33,11 +33,12 @@ struct Owned {
 struct Descriptors {
   Owned<cudnnTensorDescriptor_t, cudnnCreateTensorDescriptor, cudnnDestroyTensorDescriptor> x, y;
   Owned<cudnnFilterDescriptor_t, cudnnCreateFilterDescriptor, cudnnDestroyFilterDescriptor> weight;
-  Owned<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor> window;
+  Owned<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor>
+      window;
 };
 
-// What cuDNN is given: contiguous images (channels last) with the padding that it knows, equal at both ends. Images with
-// another padding get their zeros in a copy.
+// What cuDNN is given: contiguous images (channels last) with the padding that it knows, equal at both ends.
+// Images with another padding get their zeros in a copy.
 struct Geometry {
   std::array<int, 4> x;       // batch, height, width, channels, zeros of a copy included
   std::array<int, 4> weight;  // outputs, kernel height, kernel width, channels
@@ -85,14 +86,14 @@ Geometry geometry_of(const ops::ConvolutionWeightGradient& op) {
 
 void describe(const Descriptors& described, const Geometry& g) {
   const auto images = [](cudnnTensorDescriptor_t descriptor, const std::array<int, 4>& shape) {
-    require(cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, shape[0], shape[3], shape[1],
-                                       shape[2]),
+    require(cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, shape[0], shape[3],
+                                       shape[1], shape[2]),
             "describing images");
   };
   images(described.x.handle, g.x);
   images(described.y.handle, g.y);
-  require(cudnnSetFilter4dDescriptor(described.weight.handle, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, g.weight[0],
-                                     g.weight[3], g.weight[1], g.weight[2]),
+  require(cudnnSetFilter4dDescriptor(described.weight.handle, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC,
+                                     g.weight[0], g.weight[3], g.weight[1], g.weight[2]),
           "describing a kernel");
   require(cudnnSetConvolution2dDescriptor(described.window.handle, g.top, g.left, g.stride, g.stride, 1, 1,
                                           CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
@@ -117,8 +118,8 @@ Performance choose(const Ask& ask) {
 }
 cudnnConvolutionFwdAlgoPerf_t choose_forward(cudnnHandle_t handle, const Descriptors& d) {
   return choose<cudnnConvolutionFwdAlgoPerf_t>([&](int most, int* count, auto* offered) {
-    return cudnnGetConvolutionForwardAlgorithm_v7(handle, d.x.handle, d.weight.handle, d.window.handle, d.y.handle,
-                                                  most, count, offered);
+    return cudnnGetConvolutionForwardAlgorithm_v7(handle, d.x.handle, d.weight.handle, d.window.handle,
+                                                  d.y.handle, most, count, offered);
   });
 }
 cudnnConvolutionBwdDataAlgoPerf_t choose_input_gradient(cudnnHandle_t handle, const Descriptors& d) {
@@ -149,9 +150,8 @@ Room room_of(const View& op_x, const View& op_y, const Geometry& g, std::size_t 
   room.y = op_y.contiguous() ? op_y : take(g.y);
   room.weight = take(g.weight);
   room.library = workspace.take_bytes(library_bytes);
-  room.x_pixels = g.padded_copy
-                      ? room.x.slice(1, g.first_row, g.rows).slice(2, g.first_column, g.columns)
-                      : room.x;
+  room.x_pixels =
+      g.padded_copy ? room.x.slice(1, g.first_row, g.rows).slice(2, g.first_column, g.columns) : room.x;
   return room;
 }
 View pixels_of(const View& op_x, const Geometry& g) {
@@ -219,9 +219,10 @@ void ConvolutionEngine::run(const ops::Convolution& op, const Stream& stream) {
   const Room room = room_of(op.x, op.y, g, chosen.memory, workspace);
   copy_in(op.x, room, g, stream);
   cuda::run(ops::Convert{.x = channels_last(op.weight), .y = room.weight}, stream.get());
-  require(cudnnConvolutionForward(handle_, &kOne, described.x.handle, address(room.x), described.weight.handle,
-                                  address(room.weight), described.window.handle, chosen.algo, address(room.library),
-                                  chosen.memory, &kZero, described.y.handle, address(room.y)),
+  require(cudnnConvolutionForward(handle_, &kOne, described.x.handle, address(room.x),
+                                  described.weight.handle, address(room.weight), described.window.handle,
+                                  chosen.algo, address(room.library), chosen.memory, &kZero,
+                                  described.y.handle, address(room.y)),
           "a convolution");
   if (op.bias) {
     const View bias = op.bias.broadcast(0, g.y[2]).broadcast(0, g.y[1]).broadcast(0, g.y[0]);
@@ -252,9 +253,9 @@ void ConvolutionEngine::run(const ops::ConvolutionInputGradient& op, const Strea
   copy_in(op.d_y, room.y, stream);
   cuda::run(ops::Convert{.x = channels_last(op.weight), .y = room.weight}, stream.get());
   require(cudnnConvolutionBackwardData(handle_, &kOne, described.weight.handle, address(room.weight),
-                                       described.y.handle, address(room.y), described.window.handle, chosen.algo,
-                                       address(room.library), chosen.memory, &kZero, described.x.handle,
-                                       address(room.x)),
+                                       described.y.handle, address(room.y), described.window.handle,
+                                       chosen.algo, address(room.library), chosen.memory, &kZero,
+                                       described.x.handle, address(room.x)),
           "a convolution's input gradient");
   if (!is_copy(room, op.d_x)) return;
   if (g.padded_copy) {  // rows and columns that no kernel reads
@@ -286,9 +287,10 @@ void ConvolutionEngine::run(const ops::ConvolutionWeightGradient& op, const Stre
   const Room room = room_of(op.x, op.d_y, g, chosen.memory, workspace);
   copy_in(op.x, room, g, stream);
   copy_in(op.d_y, room.y, stream);
-  require(cudnnConvolutionBackwardFilter(handle_, &kOne, described.x.handle, address(room.x), described.y.handle,
-                                         address(room.y), described.window.handle, chosen.algo, address(room.library),
-                                         chosen.memory, &kZero, described.weight.handle, address(room.weight)),
+  require(cudnnConvolutionBackwardFilter(handle_, &kOne, described.x.handle, address(room.x),
+                                         described.y.handle, address(room.y), described.window.handle,
+                                         chosen.algo, address(room.library), chosen.memory, &kZero,
+                                         described.weight.handle, address(room.weight)),
           "a convolution's weight gradient");
   cuda::run(ops::Convert{.x = channels_first(room.weight), .y = op.d_weight, .write = ops::Write::accumulate},
             stream.get());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/backends/cuda/launch.h"
+#include "core/base/check.h"
 #include "core/base/error.h"
 
 namespace vretnet::cuda {
@@ -28,17 +29,20 @@ Device Device::open(int index) {
   require(cudaRuntimeGetVersion(&device.runtime), "asking for the runtime's version");
   require(cudaDriverGetVersion(&device.driver), "asking for the driver's version");
   if (device.driver == 0) {
-    throw UsageError(fmt::format("--device cuda: there is no NVIDIA driver; one for CUDA {} or later is needed",
-                                 version_text(device.runtime)));
+    throw UsageError(
+        fmt::format("--device cuda: there is no NVIDIA driver; one for CUDA {} or later is needed",
+                    version_text(device.runtime)));
   }
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaErrorInsufficientDriver || device.driver / 1000 < device.runtime / 1000) {
-    throw UsageError(fmt::format("--device cuda: the NVIDIA driver is for CUDA {}; one for CUDA {} or later is needed",
-                                 version_text(device.driver), version_text(device.runtime)));
+    throw UsageError(
+        fmt::format("--device cuda: the NVIDIA driver is for CUDA {}; one for CUDA {} or later is needed",
+                    version_text(device.driver), version_text(device.runtime)));
   }
   if (error == cudaErrorNoDevice || count == 0) {
-    throw UsageError("--device cuda: the NVIDIA driver finds no GPU; one of compute capability 8.0 or later is needed");
+    throw UsageError(
+        "--device cuda: the NVIDIA driver finds no GPU; one of compute capability 8.0 or later is needed");
   }
   require(error, "counting devices");
   if (index < 0 || index >= count) {
@@ -53,8 +57,8 @@ Device Device::open(int index) {
   device.memory = properties.totalGlobalMem;
   if (device.major < kOldestMajor) {
     throw UsageError(fmt::format(
-        "--device cuda:{}: {} has compute capability {}.{}; {}.0 or later (A100, H100, RTX 30 …) is needed", index,
-        device.name, device.major, device.minor, kOldestMajor));
+        "--device cuda:{}: {} has compute capability {}.{}; {}.0 or later (A100, H100, RTX 30 …) is needed",
+        index, device.name, device.major, device.minor, kOldestMajor));
   }
   device.make_current();
   return device;
@@ -62,7 +66,8 @@ Device Device::open(int index) {
 
 std::string Device::description() const {
   return fmt::format("{}, {:.1f} GiB, compute capability {}.{}, CUDA {}", name,
-                     static_cast<double>(memory) / (std::size_t{1} << 30), major, minor, version_text(runtime));
+                     static_cast<double>(memory) / (std::size_t{1} << 30), major, minor,
+                     version_text(runtime));
 }
 
 void Device::make_current() const {
@@ -93,6 +98,10 @@ void Event::make_wait(const Stream& stream) const {
 }
 void Event::synchronize() const {
   require(cudaEventSynchronize(event_), "waiting for an event");
+}
+
+void expect(bool kept, const char* promise) {
+  check(kept, "{}", promise);
 }
 
 void launch_kernel(const void* kernel, const Launch& shape, void** arguments) {

@@ -18,8 +18,8 @@ struct Device {
   std::size_t memory = 0;  // bytes
   int driver = 0, runtime = 0;
 
-  // The device after checks. Throws UsageError saying what was found and what is needed: no driver, one too old, no
-  // device with this index, a device below compute capability 8.0.
+  // The device after checks. Throws UsageError saying what was found and what is needed: no driver, one too
+  // old, no device with this index, a device below compute capability 8.0.
   static Device open(int index);
   // "NVIDIA H100, 79.1 GiB, compute capability 9.0, CUDA 13.0"
   std::string description() const;

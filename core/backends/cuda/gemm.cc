@@ -13,7 +13,7 @@
 namespace vretnet::cuda {
 namespace {
 
-constexpr std::size_t kLibraryBytes = std::size_t{4} << 20;  // for algorithms that cut the depth
+constexpr std::size_t kLibraryBytes = std::size_t{32} << 20;  // what cuBLAS advises for H100
 constexpr unsigned kBestAlignment = 256;
 
 void require(cublasStatus_t status, const char* doing) {
@@ -36,8 +36,8 @@ using Description = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
 using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
 
-// cuBLASLt counts columns first: a row-major [rows, columns] is its [columns, rows]. So y = a·b is yᵀ = bᵀ·aᵀ there,
-// with b as its A and a as its B.
+// cuBLASLt counts columns first: a row-major [rows, columns] is its [columns, rows]. So y = a·b is yᵀ = bᵀ·aᵀ
+// there, with b as its A and a as its B.
 bool by_columns(const View& view) {
   return view.stride(-1) != 1 && view.extent(-1) > 1;  // the rows lie side by side
 }
@@ -69,10 +69,11 @@ void describe(Layout& layout, const View& view) {
           "describing a matrix");
   const Batch batch = batch_of(view);
   const auto count = static_cast<std::int32_t>(batch.count);
-  require(cublasLtMatrixLayoutSetAttribute(layout.handle, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count),
+  require(cublasLtMatrixLayoutSetAttribute(layout.handle, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
+                                           sizeof count),
           "describing a batch");
-  require(cublasLtMatrixLayoutSetAttribute(layout.handle, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &batch.stride,
-                                           sizeof batch.stride),
+  require(cublasLtMatrixLayoutSetAttribute(layout.handle, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                                           &batch.stride, sizeof batch.stride),
           "describing a batch");
 }
 
@@ -87,14 +88,13 @@ void prefer_alignment(const Preference& preference, cublasLtMatmulPreferenceAttr
           "stating an alignment");
 }
 
-// What the op becomes: copies of what cannot be read in place, the product into `z`, and an epilogue of our own where
-// the library has none.
+// What the op becomes: copies of what cannot be read in place, the product into `z`, and an epilogue of our
+// own where the library has none.
 struct Plan {
   View a, b;
-  View z;              // y, pre_activation, or room
-  View added;          // the library's C: y (accumulate) or the residual
+  View z;      // y, pre_activation, or room
+  View added;  // the library's C: y (accumulate) or the residual
   bool own_epilogue = false;
-  View library;  // its workspace
 };
 
 Plan plan_of(const ops::Gemm& op, ops::Workspace& workspace) {
@@ -116,7 +116,6 @@ Plan plan_of(const ops::Gemm& op, ops::Workspace& workspace) {
   } else if (op.residual) {
     plan.added = op.residual;
   }
-  plan.library = workspace.take_bytes(kLibraryBytes);
   return plan;
 }
 
@@ -124,8 +123,10 @@ Plan plan_of(const ops::Gemm& op, ops::Workspace& workspace) {
 
 GemmEngine::GemmEngine() {
   require(cublasLtCreate(&handle_), "starting the library");
+  require(cudaMalloc(&workspace_, kLibraryBytes), "taking memory");
 }
 GemmEngine::~GemmEngine() {
+  cudaFree(workspace_);
   cublasLtDestroy(handle_);
 }
 
@@ -144,7 +145,8 @@ void GemmEngine::run(const ops::Gemm& op, const Stream& stream) {
   if (must_copy(op.b)) cuda::run(ops::Convert{.x = op.b, .y = plan.b}, stream.get());
 
   Description description;
-  require(cublasLtMatmulDescCreate(&description.handle, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
+  require(cublasLtMatmulDescCreate(&description.handle, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+          "describing a product");
   const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
     require(cublasLtMatmulDescSetAttribute(description.handle, attribute, &value, sizeof value),
             "describing a product");
@@ -159,7 +161,9 @@ void GemmEngine::run(const ops::Gemm& op, const Stream& stream) {
 
   // One call for an outer batch index.
   const std::int64_t outer = op.y.rank() == 4 ? op.y.extent(0) : 1;
-  const auto matrices = [&](const View& view, std::int64_t i) { return view.rank() == 4 ? view.select(0, i) : view; };
+  const auto matrices = [&](const View& view, std::int64_t i) {
+    return view.rank() == 4 ? view.select(0, i) : view;
+  };
   Layout a, b, z, c;
   describe(a, matrices(plan.a, 0));
   describe(b, matrices(plan.b, 0));
@@ -182,12 +186,12 @@ void GemmEngine::run(const ops::Gemm& op, const Stream& stream) {
     prefer_alignment(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, at_z);
     cublasLtMatmulHeuristicResult_t chosen{};
     int found = 0;
-    require(cublasLtMatmulAlgoGetHeuristic(handle_, description.handle, b.handle, a.handle, c.handle, z.handle,
-                                           preference.handle, 1, &chosen, &found),
+    require(cublasLtMatmulAlgoGetHeuristic(handle_, description.handle, b.handle, a.handle, c.handle,
+                                           z.handle, preference.handle, 1, &chosen, &found),
             "choosing an algorithm");
     check(found == 1, "cuBLASLt has no algorithm for {} · {}", op.a.shape().text(), op.b.shape().text());
-    require(cublasLtMatmul(handle_, description.handle, &alpha, at_b, b.handle, at_a, a.handle, &beta, at_c, c.handle,
-                           at_z, z.handle, &chosen.algo, plan.library.data<float>(), kLibraryBytes, stream.get()),
+    require(cublasLtMatmul(handle_, description.handle, &alpha, at_b, b.handle, at_a, a.handle, &beta, at_c,
+                           c.handle, at_z, z.handle, &chosen.algo, workspace_, kLibraryBytes, stream.get()),
             "a product");
   }
   if (plan.own_epilogue) run_epilogue(plan.z, op.residual, op.y, op.activation, op.write, stream.get());

@@ -1,5 +1,5 @@
-// Gemm by cuBLASLt, in full f32 (no TF32): bias and residual in its epilogue, activations by our own kernel (its GELU
-// is the tanh form).
+// Gemm by cuBLASLt, in full f32 (no TF32): bias and residual in its epilogue, activations by our own kernel
+// (its GELU is the tanh form).
 #pragma once
 
 #include <cublasLt.h>
@@ -23,6 +23,7 @@ class GemmEngine {
 
  private:
   cublasLtHandle_t handle_ = nullptr;
+  void* workspace_ = nullptr;  // the library's, one product after the other
 };
 
 }  // namespace vretnet::cuda

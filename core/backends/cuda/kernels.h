@@ -1,5 +1,5 @@
-// The ops that this backend runs by kernels of its own. Equations and shapes: core/ops/ops.h. Every view is f32 and
-// lies on the stream's device; work is queued, in order, and nothing waits for the host.
+// The ops that this backend runs by kernels of its own. Equations and shapes: core/ops/ops.h. Every view is
+// f32 and lies on the stream's device; work is queued, in order, and nothing waits for the host.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -29,6 +29,7 @@ void run(const ops::HeadNormGradient& op, cudaStream_t stream);
 void run(const ops::Rotate& op, cudaStream_t stream);
 void run(const ops::Retention& op, cudaStream_t stream);
 void run(const ops::RetentionGradient& op, cudaStream_t stream);
+void run(const ops::RetentionBlock& op, cudaStream_t stream);
 void run(const ops::Attention& op, cudaStream_t stream);
 void run(const ops::AttentionGradient& op, cudaStream_t stream);
 void run(const ops::PoolTokens& op, cudaStream_t stream);
@@ -43,13 +44,17 @@ std::size_t workspace_bytes(const ops::DepthwiseWeightGradient& op);
 std::size_t workspace_bytes(const ops::LayerNormGradient& op);
 std::size_t workspace_bytes(const ops::Retention& op);
 std::size_t workspace_bytes(const ops::RetentionGradient& op);
+std::size_t workspace_bytes(const ops::RetentionBlock& op);
 std::size_t workspace_bytes(const ops::Attention& op);
 std::size_t workspace_bytes(const ops::AttentionGradient& op);
 std::size_t workspace_bytes(const ops::SquaredNorm& op);
 
 // y (+)= activation(z) + residual; z may be y, residual may be not given. What cuBLASLt has no epilogue for.
-void run_epilogue(const View& z, const View& residual, const View& y, ops::ActivationKind kind, ops::Write write,
-                  cudaStream_t stream);
+void run_epilogue(const View& z, const View& residual, const View& y, ops::ActivationKind kind,
+                  ops::Write write, cudaStream_t stream);
+// y (+)= swish(g) ⊙ HeadNorm(x); without g the gate is 1.
+void run_gated_norm(const View& x, const View& g, const View& y, ops::HeadNormKind kind, float epsilon,
+                    ops::Write write, cudaStream_t stream);
 // y = value.
 void run_fill(const View& y, float value, cudaStream_t stream);
 

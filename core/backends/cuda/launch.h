@@ -1,5 +1,5 @@
-// How host code starts a kernel: launch(kernel, shape, arguments…), through cudaLaunchKernelExC on a GPU and on the
-// emulator alike.
+// How host code starts a kernel: launch(kernel, shape, arguments…), through cudaLaunchKernelExC on a GPU and
+// on the emulator alike.
 #pragma once
 
 #include <gpu.h>
@@ -15,6 +15,10 @@ struct Launch {
   cudaStream_t stream;
   std::size_t shared_bytes = 0;  // dynamic shared memory of a block
 };
+
+// Stops the program when a promise between host code and a kernel is broken (core/base/check.h, which nvcc
+// cannot read).
+void expect(bool kept, const char* promise);
 
 // Throws RunError naming the launch when the driver refuses it.
 void launch_kernel(const void* kernel, const Launch& shape, void** arguments);

@@ -6,8 +6,8 @@
 namespace vretnet::cuda {
 namespace {
 
-constexpr std::size_t kLeast = std::size_t{1} << 16;    // bytes of a slot
-constexpr std::size_t kMost = std::size_t{64} << 20;    // larger uploads go in pieces
+constexpr std::size_t kLeast = std::size_t{1} << 16;  // bytes of a slot
+constexpr std::size_t kMost = std::size_t{64} << 20;  // larger uploads go in pieces
 constexpr std::size_t kDownload = std::size_t{4} << 20;
 
 }  // namespace
@@ -48,7 +48,8 @@ void Staging::upload(void* target, const void* host, std::size_t bytes) {
     slot.arrived.synchronize();  // its last upload has left the pinned memory
     std::memcpy(slot.pinned, static_cast<const char*>(host) + begin, count);
     slot.used.make_wait(copies_);
-    require(cudaMemcpyAsync(slot.device, slot.pinned, count, cudaMemcpyHostToDevice, copies_.get()), "an upload");
+    require(cudaMemcpyAsync(slot.device, slot.pinned, count, cudaMemcpyHostToDevice, copies_.get()),
+            "an upload");
     slot.arrived.record(copies_);
     slot.arrived.make_wait(compute_);
     require(cudaMemcpyAsync(static_cast<char*>(target) + begin, slot.device, count, cudaMemcpyDeviceToDevice,
@@ -61,8 +62,8 @@ void Staging::upload(void* target, const void* host, std::size_t bytes) {
 void Staging::download(const void* source, void* host, std::size_t bytes) {
   for (std::size_t begin = 0; begin < bytes; begin += kDownload) {
     const std::size_t count = std::min(kDownload, bytes - begin);
-    require(cudaMemcpyAsync(pinned_down_, static_cast<const char*>(source) + begin, count, cudaMemcpyDeviceToHost,
-                            compute_.get()),
+    require(cudaMemcpyAsync(pinned_down_, static_cast<const char*>(source) + begin, count,
+                            cudaMemcpyDeviceToHost, compute_.get()),
             "a download");
     compute_.synchronize();
     std::memcpy(static_cast<char*>(host) + begin, pinned_down_, count);

@@ -1,5 +1,5 @@
-// How data crosses between host and device. Uploads go through two pinned buffers and a copy stream of their own, so
-// that the next batch travels while the device still computes; a downloaded value is waited for.
+// How data crosses between host and device. Uploads go through two pinned buffers and a copy stream of their
+// own, so that the next batch travels while the device still computes; a downloaded value is waited for.
 #pragma once
 
 #include <array>
@@ -17,7 +17,8 @@ class Staging {
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  // The host memory may be used again when this returns; `target` is written when compute's earlier work is done.
+  // The host memory may be used again when this returns; `target` is written when compute's earlier work is
+  // done.
   void upload(void* target, const void* host, std::size_t bytes);
   void download(const void* source, void* host, std::size_t bytes);
 

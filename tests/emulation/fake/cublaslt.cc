@@ -1,6 +1,7 @@
-// The cuBLASLt functions that the backend calls, behind NVIDIA's own header: column-major matrices, strided batches, f32,
-// the bias epilogue and (as on a GPU) the tanh GELU. What the fake does not know it answers with NOT_SUPPORTED, as the
-// library answers what a kernel does not exist for. An algorithm holds the alignment that it was chosen for.
+// The cuBLASLt functions that the backend calls, behind NVIDIA's own header: column-major matrices, strided
+// batches, f32, the bias epilogue and (as on a GPU) the tanh GELU. What the fake does not know it answers
+// with NOT_SUPPORTED, as the library answers what a kernel does not exist for. An algorithm holds the
+// alignment that it was chosen for.
 #include <cublasLt.h>
 #include <fmt/format.h>
 
@@ -73,11 +74,13 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 const char* cublasLtGetStatusString(cublasStatus_t status) {
-  return status == CUBLAS_STATUS_NOT_SUPPORTED ? "the functionality requested is not supported" : "an error of the fake";
+  return status == CUBLAS_STATUS_NOT_SUPPORTED ? "the functionality requested is not supported"
+                                               : "an error of the fake";
 }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type, std::uint64_t rows,
-                                          std::uint64_t columns, std::int64_t leading_dimension) {
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type,
+                                          std::uint64_t rows, std::uint64_t columns,
+                                          std::int64_t leading_dimension) {
   if (type != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (leading_dimension < static_cast<std::int64_t>(rows)) return CUBLAS_STATUS_INVALID_VALUE;
   return make(layout, Matrix{rows, columns, leading_dimension});
@@ -86,8 +89,9 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
   delete &of<Matrix>(layout);
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t attribute,
-                                                const void* value, std::size_t bytes) {
+cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
+                                                cublasLtMatrixLayoutAttribute_t attribute, const void* value,
+                                                std::size_t bytes) {
   Matrix& matrix = of<Matrix>(layout);
   switch (attribute) {
     case CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT:
@@ -108,8 +112,9 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t description) {
   delete &of<Product>(description);
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t description, cublasLtMatmulDescAttributes_t attribute,
-                                              const void* value, std::size_t bytes) {
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t description,
+                                              cublasLtMatmulDescAttributes_t attribute, const void* value,
+                                              std::size_t bytes) {
   Product& product = of<Product>(description);
   switch (attribute) {
     case CUBLASLT_MATMUL_DESC_TRANSA:
@@ -133,8 +138,8 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
-                                                    cublasLtMatmulPreferenceAttributes_t attribute, const void* value,
-                                                    std::size_t bytes) {
+                                                    cublasLtMatmulPreferenceAttributes_t attribute,
+                                                    const void* value, std::size_t bytes) {
   Preferences& preferences = of<Preferences>(preference);
   switch (attribute) {
     case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
@@ -152,14 +157,15 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
   }
 }
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t description, cublasLtMatrixLayout_t,
-                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t description,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
                                               cublasLtMatmulPreference_t preference, int most,
                                               cublasLtMatmulHeuristicResult_t results[], int* found) {
   *found = 0;
   const cublasLtEpilogue_t epilogue = of<Product>(description).epilogue;
-  if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogue != CUBLASLT_EPILOGUE_BIAS && epilogue != CUBLASLT_EPILOGUE_GELU &&
-      epilogue != CUBLASLT_EPILOGUE_GELU_BIAS) {
+  if (epilogue != CUBLASLT_EPILOGUE_DEFAULT && epilogue != CUBLASLT_EPILOGUE_BIAS &&
+      epilogue != CUBLASLT_EPILOGUE_GELU && epilogue != CUBLASLT_EPILOGUE_GELU_BIAS) {
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   if (most < 1) return CUBLAS_STATUS_INVALID_VALUE;
@@ -169,13 +175,15 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description, const void* alpha, const void* a,
-                              cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
-                              const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algorithm, void* workspace,
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description, const void* alpha,
+                              const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
+                              cublasLtMatrixLayout_t b_layout, const void* beta, const void* c,
+                              cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
+                              const cublasLtMatmulAlgo_t* algorithm, void* workspace,
                               std::size_t workspace_bytes, cudaStream_t stream) {
   const Product product = of<Product>(description);
-  const Matrix ma = of<Matrix>(a_layout), mb = of<Matrix>(b_layout), mc = of<Matrix>(c_layout), md = of<Matrix>(d_layout);
+  const Matrix ma = of<Matrix>(a_layout), mb = of<Matrix>(b_layout), mc = of<Matrix>(c_layout),
+               md = of<Matrix>(d_layout);
   const bool ta = product.transpose_a == CUBLAS_OP_T, tb = product.transpose_b == CUBLAS_OP_T;
   const std::uint64_t rows = ta ? ma.columns : ma.rows, depth = ta ? ma.rows : ma.columns;
   const std::uint64_t columns = tb ? mb.rows : mb.columns;
@@ -189,7 +197,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
   const void* addresses[] = {a, b, c, d};
   for (int i = 0; i < 4; ++i) {
     if (reinterpret_cast<std::uintptr_t>(addresses[i]) % chosen.alignment[i] == 0) continue;
-    note_violation(fmt::format("a product of matrices less aligned than its algorithm ({} bytes)", chosen.alignment[i]));
+    note_violation(
+        fmt::format("a product of matrices less aligned than its algorithm ({} bytes)", chosen.alignment[i]));
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
   const float scale = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta);
@@ -210,7 +219,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
       for (std::uint64_t column = 0; column < columns; ++column) {
         for (std::uint64_t row = 0; row < rows; ++row) {
           float sum = 0;
-          const float *left = pa + static_cast<std::int64_t>(row) * a_row, *right = pb + static_cast<std::int64_t>(column) * b_column;
+          const float *left = pa + static_cast<std::int64_t>(row) * a_row,
+                      *right = pb + static_cast<std::int64_t>(column) * b_column;
           for (std::uint64_t k = 0; k < depth; ++k, left += a_depth, right += b_depth) sum += *left * *right;
           const std::int64_t place = static_cast<std::int64_t>(row);
           float value = scale * sum;

@@ -164,7 +164,8 @@ cudaError_t cudaFreeHost(void* data) {
   return runtime().give_memory(data) ? cudaSuccess : runtime().fail(cudaErrorInvalidValue);
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
   const auto guard = lock();
   const auto on_device = [&](const void* data) {
     const Block* block = runtime().find(data, bytes);
@@ -280,13 +281,16 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* kernel, void** arguments) {
   const auto guard = lock();
   const auto found = runtime().kernels.find(kernel);
-  if (found == runtime().kernels.end() || !found->second.call) return runtime().fail(cudaErrorInvalidDeviceFunction);
+  if (found == runtime().kernels.end() || !found->second.call)
+    return runtime().fail(cudaErrorInvalidDeviceFunction);
   const Runtime::Kernel& known = found->second;
   const dim3 grid = config->gridDim, block = config->blockDim;
-  if (block.x * block.y * block.z > kMaxThreads || block.x == 0) return refuse("more than 1024 threads a block");
+  if (block.x * block.y * block.z > kMaxThreads || block.x == 0)
+    return refuse("more than 1024 threads a block");
   if (grid.x == 0 || grid.x > 0x7fffffffu) return refuse("grid.x");
   if (grid.y > kMaxGridYZ || grid.z > kMaxGridYZ) return refuse("grid.y or grid.z beyond 65535");
-  if (config->dynamicSmemBytes > known.max_shared) return refuse("more shared memory than the attribute allows");
+  if (config->dynamicSmemBytes > known.max_shared)
+    return refuse("more shared memory than the attribute allows");
   // Arguments are copied now: what the caller does with them afterwards means nothing.
   auto copies = std::make_shared<std::vector<std::vector<char>>>();
   for (std::size_t i = 0; i < known.sizes.size(); ++i) {

@@ -1,5 +1,6 @@
-// The cuDNN functions that the backend calls, behind NVIDIA's own header: convolutions of channels-last f32 images. Of the
-// algorithms that it offers only one is both deterministic and small, and it wants its workspace.
+// The cuDNN functions that the backend calls, behind NVIDIA's own header: convolutions of channels-last f32
+// images. Of the algorithms that it offers only one is both deterministic and small, and it wants its
+// workspace.
 #include <cudnn.h>
 #include <fmt/format.h>
 
@@ -71,13 +72,15 @@ cudnnStatus_t offer(Algorithm fast, Algorithm exact, int most, int* count, Perfo
 
 // visit(x element, weight element, y element) for every product that does not fall on the padding.
 template <class Visit>
-void for_each_product(const Images& x, const Images& weight, const Window& window, const Images& y, const Visit& visit) {
+void for_each_product(const Images& x, const Images& weight, const Window& window, const Images& y,
+                      const Visit& visit) {
   for (int b = 0; b < y.n; ++b) {
     for (int i = 0; i < y.h; ++i) {
       for (int j = 0; j < y.w; ++j) {
         for (int u = 0; u < weight.h; ++u) {
           for (int v = 0; v < weight.w; ++v) {
-            const int row = i * window.stride_v + u - window.top, column = j * window.stride_h + v - window.left;
+            const int row = i * window.stride_v + u - window.top,
+                      column = j * window.stride_h + v - window.left;
             if (row < 0 || row >= x.h || column < 0 || column >= x.w) continue;
             for (int o = 0; o < y.c; ++o) {
               for (int c = 0; c < x.c; ++c) {
@@ -173,9 +176,9 @@ cudnnStatus_t cudnnCreateConvolutionDescriptor(cudnnConvolutionDescriptor_t* des
 cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t descriptor) {
   return destroy<Window>(descriptor);
 }
-cudnnStatus_t cudnnSetConvolution2dDescriptor(cudnnConvolutionDescriptor_t descriptor, int top, int left, int stride_v,
-                                              int stride_h, int dilation_h, int dilation_w, cudnnConvolutionMode_t mode,
-                                              cudnnDataType_t type) {
+cudnnStatus_t cudnnSetConvolution2dDescriptor(cudnnConvolutionDescriptor_t descriptor, int top, int left,
+                                              int stride_v, int stride_h, int dilation_h, int dilation_w,
+                                              cudnnConvolutionMode_t mode, cudnnDataType_t type) {
   if (dilation_h != 1 || dilation_w != 1 || mode != CUDNN_CROSS_CORRELATION || type != CUDNN_DATA_FLOAT) {
     return CUDNN_STATUS_NOT_SUPPORTED;
   }
@@ -188,41 +191,48 @@ cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t descripto
 }
 
 cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, const cudnnTensorDescriptor_t,
-                                                     const cudnnFilterDescriptor_t, const cudnnConvolutionDescriptor_t,
-                                                     const cudnnTensorDescriptor_t, const int most, int* count,
-                                                     cudnnConvolutionFwdAlgoPerf_t* offered) {
-  return offer(CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, most, count,
-               offered);
+                                                     const cudnnFilterDescriptor_t,
+                                                     const cudnnConvolutionDescriptor_t,
+                                                     const cudnnTensorDescriptor_t, const int most,
+                                                     int* count, cudnnConvolutionFwdAlgoPerf_t* offered) {
+  return offer(CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, most,
+               count, offered);
 }
 cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, const cudnnFilterDescriptor_t,
                                                           const cudnnTensorDescriptor_t,
                                                           const cudnnConvolutionDescriptor_t,
-                                                          const cudnnTensorDescriptor_t, const int most, int* count,
+                                                          const cudnnTensorDescriptor_t, const int most,
+                                                          int* count,
                                                           cudnnConvolutionBwdDataAlgoPerf_t* offered) {
   return offer(CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, most, count, offered);
 }
 cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, const cudnnTensorDescriptor_t,
                                                             const cudnnTensorDescriptor_t,
                                                             const cudnnConvolutionDescriptor_t,
-                                                            const cudnnFilterDescriptor_t, const int most, int* count,
+                                                            const cudnnFilterDescriptor_t, const int most,
+                                                            int* count,
                                                             cudnnConvolutionBwdFilterAlgoPerf_t* offered) {
-  return offer(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, most, count, offered);
+  return offer(CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, most, count,
+               offered);
 }
 
-cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha, const cudnnTensorDescriptor_t x_shape,
-                                      const void* x, const cudnnFilterDescriptor_t w_shape, const void* w,
-                                      const cudnnConvolutionDescriptor_t window, cudnnConvolutionFwdAlgo_t algorithm,
-                                      void* workspace, std::size_t workspace_bytes, const void* beta,
+cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha,
+                                      const cudnnTensorDescriptor_t x_shape, const void* x,
+                                      const cudnnFilterDescriptor_t w_shape, const void* w,
+                                      const cudnnConvolutionDescriptor_t window,
+                                      cudnnConvolutionFwdAlgo_t algorithm, void* workspace,
+                                      std::size_t workspace_bytes, const void* beta,
                                       const cudnnTensorDescriptor_t y_shape, void* y) {
   if (algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM) return CUDNN_STATUS_NOT_SUPPORTED;
   const auto *xs = static_cast<const float*>(x), *ws = static_cast<const float*>(w);
   auto* ys = static_cast<float*>(y);
-  return queue({handle, of<Images>(x_shape), of<Images>(w_shape), of<Images>(y_shape), of<Window>(window), x, w, y, alpha,
-                beta, workspace, workspace_bytes},
+  return queue({handle, of<Images>(x_shape), of<Images>(w_shape), of<Images>(y_shape), of<Window>(window), x,
+                w, y, alpha, beta, workspace, workspace_bytes},
                ys, of<Images>(y_shape), [=](auto i, auto k, auto o) { ys[o] += xs[i] * ws[k]; });
 }
-cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alpha, const cudnnFilterDescriptor_t w_shape,
-                                           const void* w, const cudnnTensorDescriptor_t y_shape, const void* dy,
+cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alpha,
+                                           const cudnnFilterDescriptor_t w_shape, const void* w,
+                                           const cudnnTensorDescriptor_t y_shape, const void* dy,
                                            const cudnnConvolutionDescriptor_t window,
                                            cudnnConvolutionBwdDataAlgo_t algorithm, void* workspace,
                                            std::size_t workspace_bytes, const void* beta,
@@ -230,8 +240,8 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alp
   if (algorithm != CUDNN_CONVOLUTION_BWD_DATA_ALGO_1) return CUDNN_STATUS_NOT_SUPPORTED;
   const auto *ys = static_cast<const float*>(dy), *ws = static_cast<const float*>(w);
   auto* xs = static_cast<float*>(dx);
-  return queue({handle, of<Images>(x_shape), of<Images>(w_shape), of<Images>(y_shape), of<Window>(window), dx, w, dy,
-                alpha, beta, workspace, workspace_bytes},
+  return queue({handle, of<Images>(x_shape), of<Images>(w_shape), of<Images>(y_shape), of<Window>(window), dx,
+                w, dy, alpha, beta, workspace, workspace_bytes},
                xs, of<Images>(x_shape), [=](auto i, auto k, auto o) { xs[i] += ys[o] * ws[k]; });
 }
 cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* alpha,
@@ -244,8 +254,8 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* a
   if (algorithm != CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1) return CUDNN_STATUS_NOT_SUPPORTED;
   const auto *xs = static_cast<const float*>(x), *ys = static_cast<const float*>(dy);
   auto* ws = static_cast<float*>(dw);
-  return queue({handle, of<Images>(x_shape), of<Images>(w_shape), of<Images>(y_shape), of<Window>(window), x, dw, dy,
-                alpha, beta, workspace, workspace_bytes},
+  return queue({handle, of<Images>(x_shape), of<Images>(w_shape), of<Images>(y_shape), of<Window>(window), x,
+                dw, dy, alpha, beta, workspace, workspace_bytes},
                ws, of<Images>(w_shape), [=](auto i, auto k, auto o) { ws[k] += xs[i] * ys[o]; });
 }
 

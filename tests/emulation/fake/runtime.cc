@@ -12,8 +12,8 @@
 namespace vretnet::emulation {
 namespace {
 
-constexpr std::size_t kAlignment = 256;  // as cudaMalloc's
-constexpr std::size_t kGuard = 256;      // bytes before and behind a block
+constexpr std::size_t kAlignment = 256;                     // as cudaMalloc's
+constexpr std::size_t kGuard = 256;                         // bytes before and behind a block
 constexpr unsigned char kGuardByte = 0xa5, kPoison = 0xff;  // 0xffffffff is a NaN
 constexpr auto kPatience = std::chrono::seconds(20);        // for what another host thread must enqueue
 
@@ -129,7 +129,8 @@ bool Runtime::give_memory(void* data) {
   if (found == blocks_.end()) return false;
   auto* bytes = static_cast<unsigned char*>(data);
   for (std::size_t i = 0; i < kGuard; ++i) {
-    if (bytes[-1 - static_cast<std::ptrdiff_t>(i)] != kGuardByte || bytes[found->second.bytes + i] != kGuardByte) {
+    if (bytes[-1 - static_cast<std::ptrdiff_t>(i)] != kGuardByte ||
+        bytes[found->second.bytes + i] != kGuardByte) {
       note_violation(fmt::format("memory was written outside a block of {} bytes", found->second.bytes));
       break;
     }

@@ -1,6 +1,6 @@
-// What lies behind the fake CUDA runtime: devices, memory, streams as queues of closures, graphs. The libraries'
-// fakes enqueue their work here. Work runs only when the host waits for it, the heads of ready streams in random
-// order, so that a missing wait shows.
+// What lies behind the fake CUDA runtime: devices, memory, streams as queues of closures, graphs. The
+// libraries' fakes enqueue their work here. Work runs only when the host waits for it, the heads of ready
+// streams in random order, so that a missing wait shows.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -79,10 +79,11 @@ class Runtime {
   std::condition_variable_any changed;  // something was enqueued or ran
   MachineModel model;
 
-  // On a capturing stream the work becomes a node of the graph. cudaErrorInvalidResourceHandle for a stream of
-  // another device or none.
+  // On a capturing stream the work becomes a node of the graph. cudaErrorInvalidResourceHandle for a stream
+  // of another device or none.
   cudaError_t enqueue(cudaStream_t stream, Work work, Ready ready = {});
-  // Runs ready work until `done`; waits for other host threads where nothing is ready. False when nothing can come.
+  // Runs ready work until `done`; waits for other host threads where nothing is ready. False when nothing can
+  // come.
   bool run_until(const std::function<bool()>& done);
   bool idle(int device) const;
   void run_graph(const std::vector<Node>& nodes);

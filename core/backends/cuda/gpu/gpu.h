@@ -1,5 +1,5 @@
-// What a kernel may use of CUDA: this file and nothing else. Kernels include it as <gpu.h>; tests/emulation/gpu has
-// its twin of the same name, with which the same kernels run on the host.
+// What a kernel may use of CUDA: this file and nothing else. Kernels include it as <gpu.h>;
+// tests/emulation/gpu has its twin of the same name, with which the same kernels run on the host.
 #pragma once
 
 #include <cuda_runtime.h>

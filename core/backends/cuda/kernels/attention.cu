@@ -1,8 +1,8 @@
 // Softmax attention of the ViT twins and its gradient, 32 × 32 scores at a time: N² is never held.
-//   Memory: a block reads its 32 queries once and all keys and values of the head; o is written once. The gradient is
-//   three such walks (d_q by queries, d_k and d_v by keys) that make the scores again from log_sum_exp.
-//   Launch: blocks of 128, grid (tiles of 32 tokens · values / 64, heads, batch). Shared memory: four or five tiles of
-//   ≤ 32 × d and the scores, 30 KiB forward and 46 KiB backward at d = 64.
+//   Memory: a block reads its 32 queries once and all keys and values of the head; o is written once. The
+//   gradient is three such walks (d_q by queries, d_k and d_v by keys) that make the scores again from
+//   log_sum_exp. Launch: blocks of 128, grid (tiles of 32 tokens · values / 64, heads, batch). Shared memory:
+//   four or five tiles of ≤ 32 × d and the scores, 30 KiB forward and 46 KiB backward at d = 64.
 #include <algorithm>
 
 #include "core/backends/cuda/kernels.h"
@@ -42,7 +42,8 @@ struct Part {
 __global__ void __launch_bounds__(kTileThreads) attend(Attend task) {
   const unsigned head = blockIdx.y, batch = blockIdx.z;
   const Part part(task.tokens, task.width, task.tile);
-  const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows), width = padded(part.columns);
+  const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows),
+            width = padded(part.columns);
   TileRoom room;
   const Tile q = room.take(tile, depth), k = room.take(tile, depth), v = room.take(tile, part.columns),
              scores = room.take(tile, tile);
@@ -59,7 +60,8 @@ __global__ void __launch_bounds__(kTileThreads) attend(Attend task) {
   for (int k0 = 0; k0 < task.tokens; k0 += tile) {
     const int keys = min(tile, task.tokens - k0), padded_keys = padded(keys);
     load_tile(k, task.k.at(batch, k0, head), task.k.token_stride, keys, padded_keys, depth);
-    load_tile(v, task.v.at(batch, k0, head) + part.first_column, task.v.token_stride, keys, padded_keys, part.columns);
+    load_tile(v, task.v.at(batch, k0, head) + part.first_column, task.v.token_stride, keys, padded_keys,
+              part.columns);
     __syncthreads();
     product(padded_rows, padded_keys, depth, q, k.transposed(), [&](int row, int key, float score) {
       scores(row, key) = key < keys ? score * task.scale : -INFINITY;
@@ -71,7 +73,8 @@ __global__ void __launch_bounds__(kTileThreads) attend(Attend task) {
     const float before = has_row ? largest[row] : 0;
     float now = before;
     for (int key = first; has_row && key < last; ++key) now = fmaxf(now, scores(row, key));
-    for (int lanes = 1; lanes < kLanesOfRow; lanes *= 2) now = fmaxf(now, __shfl_xor_sync(kAllLanes, now, lanes));
+    for (int lanes = 1; lanes < kLanesOfRow; lanes *= 2)
+      now = fmaxf(now, __shfl_xor_sync(kAllLanes, now, lanes));
     float total = 0;
     for (int key = first; has_row && key < last; ++key) {
       const float weight = expf(scores(row, key) - now);
@@ -103,13 +106,13 @@ __global__ void __launch_bounds__(kTileThreads) attend(Attend task) {
     }
   }
   if (task.log_sum_exp && part.first_column == 0 && thread < part.rows) {
-    task.log_sum_exp[batch * task.statistics_batch + head * task.statistics_head + part.first_token + thread] =
-        largest[thread] + logf(sum[thread]);
+    task.log_sum_exp[batch * task.statistics_batch + head * task.statistics_head + part.first_token +
+                     thread] = largest[thread] + logf(sum[thread]);
   }
 }
 
-// y_outer = Σ_inner W(outer, inner) · c_inner, where W is P = exp(scale · q·k − log_sum_exp), or, with `derivative`,
-// dS = scale · P · (d_o·v − Σ d_o·o). Queries are outer for d_q, inner for d_k and d_v.
+// y_outer = Σ_inner W(outer, inner) · c_inner, where W is P = exp(scale · q·k − log_sum_exp), or, with
+// `derivative`, dS = scale · P · (d_o·v − Σ d_o·o). Queries are outer for d_q, inner for d_k and d_v.
 struct AttendGradient {
   Tokens outer_score, inner_score;            // q and k, or k and q
   Tokens outer_derivative, inner_derivative;  // d_o and v, or v and d_o
@@ -124,43 +127,50 @@ struct AttendGradient {
 __global__ void __launch_bounds__(kTileThreads) attend_gradient(AttendGradient task) {
   const unsigned head = blockIdx.y, batch = blockIdx.z;
   const Part part(task.tokens, task.width, task.tile);
-  const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows), width = padded(part.columns);
+  const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows),
+            width = padded(part.columns);
   TileRoom room;
-  const Tile outer = room.take(tile, depth), inner = room.take(tile, depth), c = room.take(tile, part.columns),
-             weights = room.take(tile, tile), outer_d = room.take(tile, depth), inner_d = room.take(tile, depth);
+  const Tile outer = room.take(tile, depth), inner = room.take(tile, depth),
+             c = room.take(tile, part.columns), weights = room.take(tile, tile),
+             outer_d = room.take(tile, depth), inner_d = room.take(tile, depth);
   const float* log_sum_exp = task.log_sum_exp + batch * task.statistics_batch + head * task.statistics_head;
-  const float* correction = task.correction + (static_cast<std::int64_t>(batch) * gridDim.y + head) * task.tokens;
-  load_tile(outer, task.outer_score.at(batch, part.first_token, head), task.outer_score.token_stride, part.rows,
-            padded_rows, depth);
+  const float* correction =
+      task.correction + (static_cast<std::int64_t>(batch) * gridDim.y + head) * task.tokens;
+  load_tile(outer, task.outer_score.at(batch, part.first_token, head), task.outer_score.token_stride,
+            part.rows, padded_rows, depth);
   if (task.derivative) {
-    load_tile(outer_d, task.outer_derivative.at(batch, part.first_token, head), task.outer_derivative.token_stride,
-              part.rows, padded_rows, depth);
+    load_tile(outer_d, task.outer_derivative.at(batch, part.first_token, head),
+              task.outer_derivative.token_stride, part.rows, padded_rows, depth);
   }
   const Micro micro(static_cast<int>(threadIdx.x), padded_rows, width);
   const bool computes = static_cast<int>(threadIdx.x) < micros(padded_rows, width);
   Sums sums = {};
   for (int first = 0; first < task.tokens; first += tile) {
     const int count = min(tile, task.tokens - first), padded_count = padded(count);
-    load_tile(inner, task.inner_score.at(batch, first, head), task.inner_score.token_stride, count, padded_count, depth);
+    load_tile(inner, task.inner_score.at(batch, first, head), task.inner_score.token_stride, count,
+              padded_count, depth);
     load_tile(c, task.c.at(batch, first, head) + part.first_column, task.c.token_stride, count, padded_count,
               part.columns);
     if (task.derivative) {
-      load_tile(inner_d, task.inner_derivative.at(batch, first, head), task.inner_derivative.token_stride, count,
-                padded_count, depth);
+      load_tile(inner_d, task.inner_derivative.at(batch, first, head), task.inner_derivative.token_stride,
+                count, padded_count, depth);
     }
     __syncthreads();
     const auto query_of = [&](int row, int column) {
       return task.queries_outer ? part.first_token + row : first + column;
     };
-    product(padded_rows, padded_count, depth, outer, inner.transposed(), [&](int row, int column, float score) {
-      const bool inside = row < part.rows && column < count;
-      weights(row, column) = inside ? expf(score * task.scale - log_sum_exp[query_of(row, column)]) : 0;
-    });
+    product(
+        padded_rows, padded_count, depth, outer, inner.transposed(), [&](int row, int column, float score) {
+          const bool inside = row < part.rows && column < count;
+          weights(row, column) = inside ? expf(score * task.scale - log_sum_exp[query_of(row, column)]) : 0;
+        });
     if (task.derivative) {  // the same thread has the same elements
-      product(padded_rows, padded_count, depth, outer_d, inner_d.transposed(), [&](int row, int column, float d_weight) {
-        const bool inside = row < part.rows && column < count;
-        weights(row, column) *= inside ? (d_weight - correction[query_of(row, column)]) * task.scale : 0;
-      });
+      product(padded_rows, padded_count, depth, outer_d, inner_d.transposed(),
+              [&](int row, int column, float d_weight) {
+                const bool inside = row < part.rows && column < count;
+                weights(row, column) *=
+                    inside ? (d_weight - correction[query_of(row, column)]) * task.scale : 0;
+              });
     }
     __syncthreads();
     if (computes) multiply(sums, micro, weights, c, count);
@@ -177,7 +187,8 @@ __global__ void __launch_bounds__(kTileThreads) attend_gradient(AttendGradient t
 }
 
 // correction[b, h, t] = Σ d_o·o. A warp a row of [batch, tokens, heads].
-__global__ void __launch_bounds__(kTileThreads) correct(Rows<2> rows, int tokens, int heads, float* correction) {
+__global__ void __launch_bounds__(kTileThreads)
+    correct(Rows<2> rows, int tokens, int heads, float* correction) {
   const unsigned row = blockIdx.x * (kTileThreads / kWarpSize) + threadIdx.x / kWarpSize;
   if (row >= rows.rows) return;
   const float *d_o = rows.at(0, row), *o = rows.at(1, row);
@@ -231,8 +242,8 @@ void run(const ops::Attention& op, cudaStream_t stream) {
   task.width = static_cast<int>(op.q.extent(3));
   task.tile = tile_of(op.q.extent(1));
   const int floats = 2 * tile_floats(task.tile, task.width) +
-                     tile_floats(task.tile, std::min(kTileColumns, task.width)) + tile_floats(task.tile, task.tile) +
-                     3 * task.tile;
+                     tile_floats(task.tile, std::min(kTileColumns, task.width)) +
+                     tile_floats(task.tile, task.tile) + 3 * task.tile;
   launch(attend, launch_of(op.q, task.tile, floats, stream), task);
 }
 
@@ -243,8 +254,8 @@ void run(const ops::AttentionGradient& op, cudaStream_t stream) {
   const auto tokens = static_cast<int>(op.q.extent(1)), heads = static_cast<int>(op.q.extent(2));
   const auto rows = innermost_rows<2>({op.d_o, op.o});
   constexpr unsigned kRows = kTileThreads / kWarpSize;
-  launch(correct, {.grid = {(rows.rows + kRows - 1) / kRows}, .block = {kTileThreads}, .stream = stream}, rows, tokens,
-         heads, correction);
+  launch(correct, {.grid = {(rows.rows + kRows - 1) / kRows}, .block = {kTileThreads}, .stream = stream},
+         rows, tokens, heads, correction);
   const auto run_one = [&](const View& c, const View& y, bool queries_outer, bool derivative) {
     const AttendGradient task{.outer_score = Tokens(queries_outer ? op.q : op.k),
                               .inner_score = Tokens(queries_outer ? op.k : op.q),
@@ -263,7 +274,8 @@ void run(const ops::AttentionGradient& op, cudaStream_t stream) {
                               .queries_outer = queries_outer,
                               .derivative = derivative};
     const int floats = (derivative ? 4 : 2) * tile_floats(task.tile, task.width) +
-                       tile_floats(task.tile, std::min(kTileColumns, task.width)) + tile_floats(task.tile, task.tile);
+                       tile_floats(task.tile, std::min(kTileColumns, task.width)) +
+                       tile_floats(task.tile, task.tile);
     launch(attend_gradient, launch_of(op.q, task.tile, floats, stream), task);
   };
   run_one(op.k, op.d_q, true, true);

@@ -1,10 +1,8 @@
 // ColumnSum, PoolTokens and SquaredNorm. Memory and launch of the first two: column_sums.cuh.
-#include "core/backends/cuda/kernels/column_sums.cuh"
-
 #include <algorithm>
 
 #include "core/backends/cuda/kernels.h"
-#include "core/base/check.h"
+#include "core/backends/cuda/kernels/column_sums.cuh"
 
 namespace vretnet::cuda {
 namespace {
@@ -16,7 +14,8 @@ __global__ void __launch_bounds__(256) add_parts(ColumnSums sums, SumTarget targ
   const unsigned z = index / sums.columns, column = index % sums.columns;
   const float* partial = sums.partial + static_cast<std::int64_t>(z) * sums.parts * sums.columns + column;
   float sum = 0;
-  for (unsigned part = 0; part < sums.parts; ++part) sum += partial[static_cast<std::int64_t>(part) * sums.columns];
+  for (unsigned part = 0; part < sums.parts; ++part)
+    sum += partial[static_cast<std::int64_t>(part) * sums.columns];
   target.put(z, column, sum);
 }
 
@@ -25,7 +24,7 @@ __global__ void __launch_bounds__(256) add_parts(ColumnSums sums, SumTarget targ
 ColumnSums plan_column_sums(std::int64_t batches, std::int64_t rows, std::int64_t columns,
                             ops::Workspace& workspace) {
   constexpr std::int64_t kBlocks = 528, kRowsOfPart = 64;  // four blocks a multiprocessor of an H100
-  check(batches <= 65535, "{} sums of columns at once", batches);
+  expect(batches <= 65535, "more than 65535 sums of columns at once");
   const std::int64_t blocks = std::max<std::int64_t>(batches * ((columns + kWarpSize - 1) / kWarpSize), 1);
   const std::int64_t parts =
       std::clamp<std::int64_t>(std::min(kBlocks / blocks, rows / kRowsOfPart), 1, kBlocks);
@@ -40,7 +39,10 @@ ColumnSums plan_column_sums(std::int64_t batches, std::int64_t rows, std::int64_
 
 void run_add_parts(const ColumnSums& sums, const SumTarget& target, cudaStream_t stream) {
   constexpr unsigned kThreads = 256;
-  launch(add_parts, {.grid = {(sums.batches * sums.columns + kThreads - 1) / kThreads}, .block = {kThreads}, .stream = stream},
+  launch(add_parts,
+         {.grid = {(sums.batches * sums.columns + kThreads - 1) / kThreads},
+          .block = {kThreads},
+          .stream = stream},
          sums, target);
 }
 
@@ -55,14 +57,16 @@ struct PoolTerm {
   }
 };
 
-// One block a part of the elements: partial[part] = Σ x² (squared) or Σ x. Warps add by shuffles, then the first warp
-// adds the warps' sums.
+// One block a part of the elements: partial[part] = Σ x² (squared) or Σ x. Warps add by shuffles, then the
+// first warp adds the warps' sums.
 constexpr unsigned kNormThreads = 256;
-__global__ void __launch_bounds__(kNormThreads) sum_elements(const float* x, std::int64_t count, bool squared, float* partial) {
+__global__ void __launch_bounds__(kNormThreads)
+    sum_elements(const float* x, std::int64_t count, bool squared, float* partial) {
   float* shared = shared_memory();  // one a warp
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * kNormThreads;
   float sum = 0;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kNormThreads + threadIdx.x; i < count; i += stride) {
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kNormThreads + threadIdx.x; i < count;
+       i += stride) {
     sum += squared ? x[i] * x[i] : x[i];
   }
   sum = warp_sum(sum);
@@ -89,8 +93,9 @@ std::size_t workspace_bytes(const ops::ColumnSum& op) {
 void run(const ops::ColumnSum& op, cudaStream_t stream) {
   if (op.x.elements() == 0) return;
   ops::Workspace workspace(op.workspace);
-  run_column_sums(plan_column_sums(1, op.x.extent(0), op.x.extent(1), workspace), PlainTerm{innermost_rows<1>({op.x})},
-                  {.data = op.y.data<float>(), .accumulate = true}, stream);
+  run_column_sums(plan_column_sums(1, op.x.extent(0), op.x.extent(1), workspace),
+                  PlainTerm{innermost_rows<1>({op.x})}, {.data = op.y.data<float>(), .accumulate = true},
+                  stream);
 }
 
 void run(const ops::PoolTokens& op, cudaStream_t stream) {
@@ -101,7 +106,8 @@ void run(const ops::PoolTokens& op, cudaStream_t stream) {
     return;
   }
   const auto of = [](std::int64_t extent) { return static_cast<unsigned>(extent); };
-  run_column_sums({of(batch), of(tokens), of(width), 1, nullptr}, PoolTerm{innermost_rows<1>({op.x}), of(tokens)},
+  run_column_sums({of(batch), of(tokens), of(width), 1, nullptr},
+                  PoolTerm{innermost_rows<1>({op.x}), of(tokens)},
                   {.data = op.y.data<float>(),
                    .batch_stride = op.y.stride(0),
                    .scale = op.scale,
@@ -125,7 +131,8 @@ void run(const ops::SquaredNorm& op, cudaStream_t stream) {
                      .shared_bytes = kNormThreads / kWarpSize * sizeof(float)};
   Launch last = shape;
   last.grid = {1};
-  launch(sum_elements, shape, op.x.elements() > 0 ? op.x.data<float>() : nullptr, op.x.elements(), true, partial);
+  launch(sum_elements, shape, op.x.elements() > 0 ? op.x.data<float>() : nullptr, op.x.elements(), true,
+         partial);
   launch(sum_elements, last, partial, parts, false, op.y.data<float>());
 }
 

@@ -1,7 +1,9 @@
-// One kernel for every sum over rows: y[z, c] (+)= scale · Σ_r term(z, r, c). Biases, gains, pools, depthwise weights.
-//   Memory: every term is read once, 32 neighbouring columns at a time. Many rows are cut into parts whose sums go to
-//   partial[z][part][c] and are added in order, so results are equal bits every time; no atomics.
-//   Launch: blocks of 32 columns × 8 rows, grid (columns / 32, parts, z), 1 KiB of shared memory; then a thread a sum.
+// One kernel for every sum over rows: y[z, c] (+)= scale · Σ_r term(z, r, c). Biases, gains, pools, depthwise
+// weights.
+//   Memory: every term is read once, 32 neighbouring columns at a time. Many rows are cut into parts whose
+//   sums go to partial[z][part][c] and are added in order, so results are equal bits every time; no atomics.
+//   Launch: blocks of 32 columns × 8 rows, grid (columns / 32, parts, z), 1 KiB of shared memory; then a
+//   thread a sum.
 // A term is a struct with __device__ float operator()(unsigned z, unsigned row, unsigned column) const.
 #pragma once
 
@@ -33,7 +35,8 @@ struct SumTarget {
 };
 
 template <class Term>
-__global__ void __launch_bounds__(kWarpSize* kSumRows) column_parts(ColumnSums sums, SumTarget target, Term term) {
+__global__ void __launch_bounds__(kWarpSize* kSumRows)
+    column_parts(ColumnSums sums, SumTarget target, Term term) {
   float* shared = shared_memory();  // [kSumRows][32]
   const unsigned column = blockIdx.x * kWarpSize + threadIdx.x, part = blockIdx.y, z = blockIdx.z;
   const auto begin_of = [&](unsigned index) {
@@ -54,7 +57,8 @@ __global__ void __launch_bounds__(kWarpSize* kSumRows) column_parts(ColumnSums s
 }
 
 // Takes the partial sums from `workspace`; cut so that a few hundred blocks have work.
-ColumnSums plan_column_sums(std::int64_t batches, std::int64_t rows, std::int64_t columns, ops::Workspace& workspace);
+ColumnSums plan_column_sums(std::int64_t batches, std::int64_t rows, std::int64_t columns,
+                            ops::Workspace& workspace);
 void run_add_parts(const ColumnSums& sums, const SumTarget& target, cudaStream_t stream);
 
 template <class Term>
@@ -70,7 +74,9 @@ void run_column_sums(const ColumnSums& sums, const Term& term, const SumTarget& 
 
 struct PlainTerm {
   Rows<1> rows;
-  __device__ float operator()(unsigned, unsigned row, unsigned column) const { return rows.at(0, row)[column]; }
+  __device__ float operator()(unsigned, unsigned row, unsigned column) const {
+    return rows.at(0, row)[column];
+  }
 };
 
 }  // namespace vretnet::cuda

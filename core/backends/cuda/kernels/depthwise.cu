@@ -1,12 +1,11 @@
 // Depthwise convolution, stride 1, and its gradients.
-//   Memory: a thread makes one output element from k² inputs, of which its neighbours share all but a few (L1); 32
-//   lanes touch 32 neighbouring channels. Weights [channels, 1, k, k] are small and stay in L1.
-//   Launch: a thread an output element, channels fastest, blocks of 256; no shared memory. Weight gradients are sums
-//   over rows, one a kernel element: column_sums.cuh.
+//   Memory: a thread makes one output element from k² inputs, of which its neighbours share all but a few
+//   (L1); 32 lanes touch 32 neighbouring channels. Weights [channels, 1, k, k] are small and stay in L1.
+//   Launch: a thread an output element, channels fastest, blocks of 256; no shared memory. Weight gradients
+//   are sums over rows, one a kernel element: column_sums.cuh.
 #include "core/backends/cuda/kernels.h"
 #include "core/backends/cuda/kernels/column_sums.cuh"
 #include "core/backends/cuda/launch.h"
-#include "core/base/check.h"
 
 namespace vretnet::cuda {
 namespace {
@@ -28,12 +27,17 @@ struct Images {  // [batch, height, width, channels]; null data: not given
 
 Images images_of(const View& view) {
   if (!view) return {};
-  return {view.data<float>(), view.stride(0), view.stride(1), view.stride(2), static_cast<int>(view.extent(1)),
+  return {view.data<float>(),
+          view.stride(0),
+          view.stride(1),
+          view.stride(2),
+          static_cast<int>(view.extent(1)),
           static_cast<int>(view.extent(2))};
 }
 
-// y[b,i,j,c] (+)= bias[c] + Σ x[b, i+u−top, j+v−left, c] · weight[c, w(u, v)] + residual[b,i,j,c], where `flipped`
-// reads the kernel backwards: the gradient of the input is the convolution of d_y with the flipped kernel.
+// y[b,i,j,c] (+)= bias[c] + Σ x[b, i+u−top, j+v−left, c] · weight[c, w(u, v)] + residual[b,i,j,c], where
+// `flipped` reads the kernel backwards: the gradient of the input is the convolution of d_y with the flipped
+// kernel.
 struct Window {
   Images x, residual, y;
   const float *weight, *bias;
@@ -86,12 +90,13 @@ struct TapTerm {
 
 ColumnSums plan_taps(const ops::DepthwiseWeightGradient& op, ops::Workspace& workspace) {
   return plan_column_sums(op.d_weight.extent(2) * op.d_weight.extent(3),
-                          op.d_y.extent(0) * op.d_y.extent(1) * op.d_y.extent(2), op.d_y.extent(3), workspace);
+                          op.d_y.extent(0) * op.d_y.extent(1) * op.d_y.extent(2), op.d_y.extent(3),
+                          workspace);
 }
 
 // A whole channel's taps lie side by side in memory; channels need not.
 void check_weight(const View& weight) {
-  check(weight.contiguous(), "a depthwise weight of {} has gaps", weight.shape().text());
+  expect(weight.contiguous(), "a depthwise weight has gaps");
 }
 
 }  // namespace
@@ -138,7 +143,8 @@ void run(const ops::DepthwiseInputGradient& op, cudaStream_t stream) {
 std::size_t workspace_bytes(const ops::DepthwiseWeightGradient& op) {
   ops::Workspace taps, bias;
   plan_taps(op, taps);
-  if (op.d_bias) plan_column_sums(1, op.d_y.extent(0) * op.d_y.extent(1) * op.d_y.extent(2), op.d_y.extent(3), bias);
+  if (op.d_bias)
+    plan_column_sums(1, op.d_y.extent(0) * op.d_y.extent(1) * op.d_y.extent(2), op.d_y.extent(3), bias);
   return std::max(taps.bytes(), bias.bytes());
 }
 
@@ -150,7 +156,10 @@ void run(const ops::DepthwiseWeightGradient& op, cudaStream_t stream) {
   run_column_sums(sums,
                   TapTerm{images_of(op.x), images_of(op.d_y), static_cast<int>(op.d_weight.extent(3)),
                           static_cast<int>(op.padding.top), static_cast<int>(op.padding.left)},
-                  {.data = op.d_weight.data<float>(), .batch_stride = 1, .column_stride = sums.batches, .accumulate = true},
+                  {.data = op.d_weight.data<float>(),
+                   .batch_stride = 1,
+                   .column_stride = sums.batches,
+                   .accumulate = true},
                   stream);
   if (!op.d_bias) return;
   ops::Workspace again(op.workspace);  // the sums of the taps have been used by then: the stream is in order

@@ -1,9 +1,8 @@
-// The ops that are one function of elements at one place: sums, activations, gates, copies, rotation, the optimizer.
-// Memory and launch: elementwise.cuh.
-#include "core/backends/cuda/kernels/elementwise.cuh"
-
+// The ops that are one function of elements at one place: sums, activations, gates, copies, rotation, the
+// optimizer. Memory and launch: elementwise.cuh.
 #include "core/backends/cuda/kernels.h"
 #include "core/backends/cuda/kernels/activation.cuh"
+#include "core/backends/cuda/kernels/elementwise.cuh"
 
 namespace vretnet::cuda {
 namespace {
@@ -60,7 +59,8 @@ struct Turned {  // even, odd, cosine, sine → even, odd
     out[1] = (in[0] * sine + in[1] * in[2]) * scale;
   }
 };
-struct AdamWStep {  // parameter, gradient, first moment, second moment → parameter, first moment, second moment
+struct AdamWStep {  // parameter, gradient, first moment, second moment → parameter, first moment, second
+                    // moment
   static constexpr int kReads = 4, kWrites = 3;
   const float *step_scalars, *squared_norm;
   float beta1, beta2, epsilon, weight_decay, max_norm;
@@ -116,9 +116,10 @@ void run(const ops::Patches& op, cudaStream_t stream) {
     std::int64_t extent, x, y;
   };
   const std::int64_t row = op.x.stride(1), column = op.x.stride(2), token = op.y.stride(1);
-  for (const Axis& axis : {Axis{op.x.extent(0), op.x.stride(0), op.y.stride(0)}, Axis{rows, p * row, columns * token},
-                           Axis{columns, p * column, token}, Axis{op.x.extent(3), op.x.stride(3), p * p},
-                           Axis{p, row, p}, Axis{p, column, 1}}) {
+  for (const Axis& axis :
+       {Axis{op.x.extent(0), op.x.stride(0), op.y.stride(0)}, Axis{rows, p * row, columns * token},
+        Axis{columns, p * column, token}, Axis{op.x.extent(3), op.x.stride(3), p * p}, Axis{p, row, p},
+        Axis{p, column, 1}}) {
     x.push_back(axis.extent, axis.x);
     y.push_back(axis.extent, axis.y);
   }
@@ -134,8 +135,8 @@ void run(const ops::BroadcastAdd& op, cudaStream_t stream) {
   run_elementwise<Sum>({op.y, op.x, op.addend.broadcast(0, op.y.extent(0))}, {}, stream);
 }
 
-void run_epilogue(const View& z, const View& residual, const View& y, ops::ActivationKind kind, ops::Write write,
-                  cudaStream_t stream) {
+void run_epilogue(const View& z, const View& residual, const View& y, ops::ActivationKind kind,
+                  ops::Write write, cudaStream_t stream) {
   if (y.elements() == 0) return;
   run_elementwise<Activated>({y, z, residual}, {kind}, stream, write == ops::Write::accumulate);
 }
@@ -193,7 +194,8 @@ void run(const ops::AdamW& op, cudaStream_t stream) {
 }
 
 void run(const ops::Lerp& op, cudaStream_t stream) {
-  if (op.y.elements() > 0) run_elementwise<LerpStep>({op.y, op.x, op.y}, {op.step_scalars.data<float>()}, stream);
+  if (op.y.elements() > 0)
+    run_elementwise<LerpStep>({op.y, op.x, op.y}, {op.step_scalars.data<float>()}, stream);
 }
 
 }  // namespace vretnet::cuda

@@ -1,7 +1,7 @@
 // One kernel for everything that makes output elements from input elements at the same place.
-//   Memory: every element of the kReads inputs is read once, every output element written once (and read once where
-//   it accumulates), 16 bytes at a time where rows allow; outputs may be inputs.
-//   Launch: one thread for four elements of a row, blocks of 256; no shared memory.
+//   Memory: every element of the kReads inputs is read once, every output element written once (and read once
+//   where it accumulates), 16 bytes at a time where rows allow; outputs may be inputs. Launch: one thread for
+//   four elements of a row, blocks of 256; no shared memory.
 // A function is a struct with kReads, kWrites and
 //   __device__ void operator()(const float* in, float* out) const;
 #pragma once
@@ -21,7 +21,8 @@ __global__ void __launch_bounds__(kElementwiseThreads)
   const unsigned row = index / quads, column = index % quads * 4;
   if (row >= rows.rows) return;
   Quad in[Function::kReads + 1], out[Function::kWrites];
-  for (int n = 0; n < Function::kReads; ++n) in[n] = read_quad(rows, Function::kWrites + n, rows.at(Function::kWrites + n, row), column);
+  for (int n = 0; n < Function::kReads; ++n)
+    in[n] = read_quad(rows, Function::kWrites + n, rows.at(Function::kWrites + n, row), column);
   for (int i = 0; i < 4; ++i) {
     float reads[Function::kReads + 1], writes[Function::kWrites];
     for (int n = 0; n < Function::kReads; ++n) reads[n] = in[n].value[i];
@@ -46,8 +47,8 @@ void run_elementwise(const std::array<Strided, Function::kReads + Function::kWri
   const auto rows = merged_rows<Function::kReads + Function::kWrites>(tensors);
   const std::uint64_t threads = std::uint64_t{rows.rows} * ((rows.width + 3) / 4);
   const auto blocks = static_cast<unsigned>((threads + kElementwiseThreads - 1) / kElementwiseThreads);
-  launch(elementwise<Function>, {.grid = {blocks}, .block = {kElementwiseThreads}, .stream = stream}, rows, function,
-         accumulate);
+  launch(elementwise<Function>, {.grid = {blocks}, .block = {kElementwiseThreads}, .stream = stream}, rows,
+         function, accumulate);
 }
 
 }  // namespace vretnet::cuda

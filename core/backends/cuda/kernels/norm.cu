@@ -1,8 +1,11 @@
-// LayerNorm, HeadNorm, their gradients, and the loss: everything that looks at whole rows.
-//   Memory: a row is read two or three times, the first time from DRAM and then from L1; outputs are written once and
-//   may be inputs, since a lane reads its elements before it writes them. A warp's 32 lanes touch 32 neighbours.
-//   Launch: one warp a row, blocks of 4 warps, grid of rows / 4; no shared memory, no block barrier.
+// LayerNorm, HeadNorm (and the gate behind it), their gradients, and the loss: everything that looks at whole
+// rows.
+//   Memory: a row is read two or three times, the first time from DRAM and then from L1; outputs are written
+//   once and may be inputs, since a lane reads its elements before it writes them. A warp's 32 lanes touch 32
+//   neighbours. Launch: one warp a row, blocks of 4 warps, grid of rows / 4; no shared memory, no block
+//   barrier.
 #include "core/backends/cuda/kernels.h"
+#include "core/backends/cuda/kernels/activation.cuh"
 #include "core/backends/cuda/kernels/column_sums.cuh"
 #include "core/backends/cuda/kernels/rows.cuh"
 #include "core/backends/cuda/kernels/warp.cuh"
@@ -46,22 +49,24 @@ __device__ inline Statistics statistics_of(const float* x, unsigned width, bool 
 }
 
 struct Norm {
-  const float *gain, *bias;        // null: 1 and 0
+  const float *gain, *bias;         // null: 1 and 0
   float *mean, *inverse_deviation;  // kept, or null
   float epsilon;
-  bool centered;
+  bool centered, accumulate;
 };
 
-// Rows: y, x.
-__global__ void __launch_bounds__(kRowThreads) normalize(Rows<2> rows, Norm norm) {
+// Rows: y, x, g (optional: y is multiplied by swish(g)).
+__global__ void __launch_bounds__(kRowThreads) normalize(Rows<3> rows, Norm norm) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
   float* y = rows.at(0, row);
-  const float* x = rows.at(1, row);
+  const float *x = rows.at(1, row), *g = rows.at(2, row);
   const Statistics statistics = statistics_of(x, rows.width, norm.centered, norm.epsilon);
   for (unsigned c = lane(); c < rows.width; c += kWarpSize) {
-    const float normalized = (x[c] - statistics.center) * statistics.inverse_deviation;
-    y[c] = norm.gain ? normalized * norm.gain[c] + norm.bias[c] : normalized;
+    float value = (x[c] - statistics.center) * statistics.inverse_deviation;
+    if (norm.gain) value = value * norm.gain[c] + norm.bias[c];
+    if (g) value *= activation(ops::ActivationKind::silu, g[c]);
+    y[c] = norm.accumulate ? y[c] + value : value;
   }
   if (lane() == 0 && norm.mean) norm.mean[row] = statistics.center;
   if (lane() == 0 && norm.inverse_deviation) norm.inverse_deviation[row] = statistics.inverse_deviation;
@@ -77,7 +82,9 @@ __global__ void __launch_bounds__(kRowThreads) normalize_gradient(Rows<4> rows, 
   const Statistics statistics = norm.mean ? Statistics{norm.mean[row], norm.inverse_deviation[row]}
                                           : statistics_of(x, width, norm.centered, norm.epsilon);
   const auto gradient = [&](unsigned c) { return norm.gain ? d_y[c] * norm.gain[c] : d_y[c]; };
-  const auto normalized = [&](unsigned c) { return (x[c] - statistics.center) * statistics.inverse_deviation; };
+  const auto normalized = [&](unsigned c) {
+    return (x[c] - statistics.center) * statistics.inverse_deviation;
+  };
   const float mean = norm.centered ? row_sum(width, gradient) / width : 0;
   const float slope = row_sum(width, [&](unsigned c) { return gradient(c) * normalized(c); }) / width;
   for (unsigned c = lane(); c < width; c += kWarpSize) {
@@ -131,9 +138,13 @@ struct GainTerm {
 
 void run(const ops::LayerNorm& op, cudaStream_t stream) {
   if (op.x.elements() == 0) return;
-  const auto rows = innermost_rows<2>({op.y, op.x});
-  const Norm norm{address(op.gain), address(op.bias), address(op.mean), address(op.inverse_deviation), op.epsilon,
-                  true};
+  const auto rows = innermost_rows<3>({op.y, op.x, View()});
+  const Norm norm{.gain = address(op.gain),
+                  .bias = address(op.bias),
+                  .mean = address(op.mean),
+                  .inverse_deviation = address(op.inverse_deviation),
+                  .epsilon = op.epsilon,
+                  .centered = true};
   launch(normalize, row_launch(rows.rows, stream), rows, norm);
 }
 
@@ -145,11 +156,14 @@ void run(const ops::LayerNormGradient& op, cudaStream_t stream) {
   const ColumnSums sums = plan_column_sums(1, rows.rows, rows.width, workspace);
   run_column_sums(sums, GainTerm{rows, address(op.mean), address(op.inverse_deviation)},
                   {.data = address(op.d_gain), .accumulate = true}, stream);
-  run_column_sums(sums, PlainTerm{innermost_rows<1>({op.d_y})}, {.data = address(op.d_bias), .accumulate = true},
-                  stream);
-  const Norm norm{address(op.gain), nullptr, address(op.mean), address(op.inverse_deviation), 0, true};
-  launch(normalize_gradient, row_launch(rows.rows, stream), innermost_rows<4>({op.d_x, op.x, op.d_y, op.residual}),
-         norm);
+  run_column_sums(sums, PlainTerm{innermost_rows<1>({op.d_y})},
+                  {.data = address(op.d_bias), .accumulate = true}, stream);
+  const Norm norm{.gain = address(op.gain),
+                  .mean = address(op.mean),
+                  .inverse_deviation = address(op.inverse_deviation),
+                  .centered = true};
+  launch(normalize_gradient, row_launch(rows.rows, stream),
+         innermost_rows<4>({op.d_x, op.x, op.d_y, op.residual}), norm);
 }
 
 std::size_t workspace_bytes(const ops::LayerNormGradient& op) {
@@ -158,17 +172,24 @@ std::size_t workspace_bytes(const ops::LayerNormGradient& op) {
   return workspace.bytes();
 }
 
-void run(const ops::HeadNorm& op, cudaStream_t stream) {
-  if (op.x.elements() == 0) return;
-  const auto rows = innermost_rows<2>({op.y, op.x});
-  const Norm norm{nullptr, nullptr, nullptr, nullptr, op.epsilon, op.kind == ops::HeadNormKind::layer};
+void run_gated_norm(const View& x, const View& g, const View& y, ops::HeadNormKind kind, float epsilon,
+                    ops::Write write, cudaStream_t stream) {
+  if (x.elements() == 0) return;
+  const auto rows = innermost_rows<3>({y, x, g});
+  const Norm norm{.epsilon = epsilon,
+                  .centered = kind == ops::HeadNormKind::layer,
+                  .accumulate = write == ops::Write::accumulate};
   launch(normalize, row_launch(rows.rows, stream), rows, norm);
+}
+
+void run(const ops::HeadNorm& op, cudaStream_t stream) {
+  run_gated_norm(op.x, {}, op.y, op.kind, op.epsilon, ops::Write::overwrite, stream);
 }
 
 void run(const ops::HeadNormGradient& op, cudaStream_t stream) {
   if (op.x.elements() == 0) return;
   const auto rows = innermost_rows<4>({op.d_x, op.x, op.d_y, View()});
-  const Norm norm{nullptr, nullptr, nullptr, nullptr, op.epsilon, op.kind == ops::HeadNormKind::layer};
+  const Norm norm{.epsilon = op.epsilon, .centered = op.kind == ops::HeadNormKind::layer};
   launch(normalize_gradient, row_launch(rows.rows, stream), rows, norm);
 }
 

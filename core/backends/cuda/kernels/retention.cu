@@ -1,12 +1,14 @@
-// Retention in every form, and its gradient, by one machine of chunks (MODEL equations: core/README.md). Ret(A, B, C; D)
-// with A = Q, B = K, C = V is the op; its gradients are dQ = Ret(dO, V, K; D), dK = Ret(V, dO, Q; Dᵀ) and
-// dV = Ret(K, Q, dO; Dᵀ): the same kernel with its arguments exchanged. Parallel is one chunk of all tokens, recurrent
-// a chunk whose decays are powers of γ, made on the device.
-//   Memory: A is read once a sweep; B and C once a sweep for chunks of up to 32 tokens, else once for each 32 rows of
-//   A in their chunk; Y is written once, and read and written once more by a second sweep. The state never leaves shared
-//   memory. Masks [heads, B, B] are shared by the batch and stay in L2.
-//   Launch: blocks of 128, grid (batch · heads, values / 64); a block walks the chunks in order. Shared memory: tiles of
-//   A, B (≤ 32 × d_k), C (≤ 32 × 64), scores (≤ 32 × 32) and the state (d_k × 64), 46 KiB at d_k = 64.
+// Retention in every form, and its gradient, by one machine of chunks (MODEL equations: core/README.md).
+// Ret(A, B, C; D) with A = Q, B = K, C = V is the op; its gradients are dQ = Ret(dO, V, K; D), dK = Ret(V,
+// dO, Q; Dᵀ) and dV = Ret(K, Q, dO; Dᵀ): the same kernel with its arguments exchanged. Parallel is one chunk
+// of all tokens, recurrent a chunk whose decays are powers of γ, made on the device. RetentionBlock is the
+// same kernel, which then turns and scales Q and K where it reads them, and one row kernel for head norm and
+// gate.
+//   Memory: A is read once a sweep; B and C once a sweep for chunks of up to 32 tokens, else once for each 32
+//   rows of A in their chunk; Y is written once, and read and written once more by a second sweep. The state
+//   never leaves shared memory. Masks [heads, B, B] are shared by the batch and stay in L2. Launch: blocks of
+//   128, grid (batch · heads, values / 64); a block walks the chunks in order. Shared memory: tiles of A, B
+//   (≤ 32 × d_k), C (≤ 32 × 64), scores (≤ 32 × 32) and the state (d_k × 64), 46 KiB at d_k = 64.
 #include <algorithm>
 
 #include "core/backends/cuda/kernels.h"
@@ -14,7 +16,6 @@
 #include "core/backends/cuda/kernels/tiles.cuh"
 #include "core/backends/cuda/kernels/tokens.cuh"
 #include "core/backends/cuda/launch.h"
-#include "core/base/check.h"
 #include "core/ops/workspace.h"
 
 namespace vretnet::cuda {
@@ -49,15 +50,16 @@ struct Retain {
   StateView state_in, state_out;  // of the first sweep
   const float* mask;              // [heads, chunk, chunk]
   int mask_row, mask_column;      // strides: exchanged for Dᵀ
-  int reach;                      // D is 0 where the key is so many tokens or more behind (Dᵀ: before) the query
+  int reach;  // D is 0 where the key is so many tokens or more behind (Dᵀ: before) the query
   bool mask_is_transposed;
-  const float* carry;                            // [heads, 2]
-  const float *output_scale, *input_scale;       // [heads, tokens], null: 1
+  const float* carry;                       // [heads, 2]
+  const float *output_scale, *input_scale;  // [heads, tokens], null: 1
+  Turn turn_a, turn_b;
   int tokens, chunk, heads, key_width, value_width, tile;
 };
 
-__device__ inline void clear_or_load_state(const Tile& state, const Retain& task, unsigned batch, unsigned head,
-                                           int first_column, int columns, bool given) {
+__device__ inline void clear_or_load_state(const Tile& state, const Retain& task, unsigned batch,
+                                           unsigned head, int first_column, int columns, bool given) {
   const int width = padded(columns), rows = padded(task.key_width);
   const float* source = given ? task.state_in.at(batch, head) : nullptr;
   for (int i = static_cast<int>(threadIdx.x); i < rows * width; i += kTileThreads) {
@@ -97,16 +99,18 @@ __global__ void __launch_bounds__(kTileThreads) retain(Retain task) {
       const int length = min(task.chunk, task.tokens - begin), missing = task.chunk - length;
       for (int q0 = 0; q0 < length; q0 += tile) {
         const int rows = min(tile, length - q0), padded_rows = padded(rows);
-        load_tile(a, task.a.at(batch, begin + q0, head), task.a.token_stride, rows, padded_rows, depth);
+        load_turned_tile(a, task.a.at(batch, begin + q0, head), task.a.token_stride, rows, padded_rows, depth,
+                         task.turn_a, begin + q0);
         const Micro micro(static_cast<int>(threadIdx.x), padded_rows, width);
         const bool computes = static_cast<int>(threadIdx.x) < micros(padded_rows, width);
         Sums sums = {};
         for (int k0 = 0; sweep.masked && k0 < length; k0 += tile) {
           const int keys = min(tile, length - k0), padded_keys = padded(keys);
           if (all_masked(task, q0, rows, k0, keys)) continue;
-          load_tile(b, task.b.at(batch, begin + k0, head), task.b.token_stride, keys, padded_keys, depth);
-          load_tile(c, task.c.at(batch, begin + k0, head) + first_column, task.c.token_stride, keys, padded_keys,
-                    columns, input_scale ? input_scale + begin + k0 : nullptr);
+          load_turned_tile(b, task.b.at(batch, begin + k0, head), task.b.token_stride, keys, padded_keys,
+                           depth, task.turn_b, begin + k0);
+          load_tile(c, task.c.at(batch, begin + k0, head) + first_column, task.c.token_stride, keys,
+                    padded_keys, columns, input_scale ? input_scale + begin + k0 : nullptr);
           __syncthreads();
           product(padded_rows, padded_keys, depth, a, b.transposed(), [&](int row, int key, float sum) {
             scores(row, key) = row < rows && key < keys
@@ -131,8 +135,9 @@ __global__ void __launch_bounds__(kTileThreads) retain(Retain task) {
           const int row = micro.row_of(i);
           if (row >= rows) continue;
           const int token = begin + q0 + row;
-          const float scale =
-              task.output_scale ? task.output_scale[static_cast<std::int64_t>(head) * task.tokens + token] : 1;
+          const float scale = task.output_scale
+                                  ? task.output_scale[static_cast<std::int64_t>(head) * task.tokens + token]
+                                  : 1;
           float* y = task.y.at(batch, token, head) + first_column;
           for (int j = 0; j < 4; ++j) {
             const int column = micro.column_of(j);
@@ -147,19 +152,21 @@ __global__ void __launch_bounds__(kTileThreads) retain(Retain task) {
       const float* weights = sweep.write.of(head, task.chunk, missing);
       for (int k0 = 0; k0 < length; k0 += tile) {
         const int keys = min(tile, length - k0), padded_keys = padded(keys);
-        if (sweep.masked && length <= tile) {  // the chunk's b and c are still there
-          for (int i = static_cast<int>(threadIdx.x); i < keys * depth; i += kTileThreads) {
-            b(i / depth, i % depth) *= weights[i / depth];
-          }
-        } else {
-          load_tile(b, task.b.at(batch, begin + k0, head), task.b.token_stride, keys, padded_keys, depth, weights + k0);
-          load_tile(c, task.c.at(batch, begin + k0, head) + first_column, task.c.token_stride, keys, padded_keys,
-                    columns, input_scale ? input_scale + begin + k0 : nullptr);
+        if (!sweep.masked || length > tile) {  // else the chunk's b and c are still there
+          load_turned_tile(b, task.b.at(batch, begin + k0, head), task.b.token_stride, keys, padded_keys,
+                           depth, task.turn_b, begin + k0);
+          load_tile(c, task.c.at(batch, begin + k0, head) + first_column, task.c.token_stride, keys,
+                    padded_keys, columns, input_scale ? input_scale + begin + k0 : nullptr);
+        }
+        __syncthreads();
+        for (int i = static_cast<int>(threadIdx.x); i < keys * width; i += kTileThreads) {
+          c(i / width, i % width) *= weights[k0 + i / width];
         }
         __syncthreads();
         const float carry = k0 == 0 ? task.carry[2 * head + (begin + task.chunk < task.tokens ? 0 : 1)] : 1;
-        product(padded(depth), width, keys, b.transposed(), c,
-                [&](int row, int column, float sum) { state(row, column) = carry * state(row, column) + sum; });
+        product(padded(depth), width, keys, b.transposed(), c, [&](int row, int column, float sum) {
+          state(row, column) = carry * state(row, column) + sum;
+        });
         __syncthreads();
       }
       has_state = true;
@@ -192,8 +199,8 @@ void launch_retain(Retain task, std::int64_t batch, cudaStream_t stream) {
 
 // ---------------------------------------------------------------------------------------- decays from γ
 
-// The tables of a chunk of `chunk` tokens as ops::DecayTables has them, from γ alone: raster, or one patch row of row
-// decay. A thread an element.
+// The tables of a chunk of `chunk` tokens as ops::DecayTables has them, from γ alone: raster, or one patch
+// row of row decay. A thread an element.
 struct PowerTables {
   const float* gamma;
   float *mask, *xi, *zeta, *xi_up, *zeta_up, *carry;
@@ -212,7 +219,8 @@ __global__ void __launch_bounds__(kPowerThreads) make_powers(PowerTables tables)
   if (at < square) {
     const int distance = at / chunk - at % chunk;
     const bool hidden = distance < 0 && !tables.by_row && !tables.bidirectional;
-    tables.mask[static_cast<std::int64_t>(head) * square + at] = hidden ? 0 : power(distance < 0 ? -distance : distance);
+    tables.mask[static_cast<std::int64_t>(head) * square + at] =
+        hidden ? 0 : power(distance < 0 ? -distance : distance);
     return;
   }
   const int j = at - square, place = head * chunk + j;
@@ -240,14 +248,21 @@ Tables tables_of(const auto& op, ops::Workspace& workspace, const cudaStream_t* 
   const auto tokens = static_cast<int>(op.q.extent(1));
   const ops::RetentionPattern& pattern = op.pattern;
   if (pattern.form != ops::RetentionForm::recurrent) {
-    const int chunk = pattern.form == ops::RetentionForm::chunkwise ? static_cast<int>(pattern.chunk) : tokens;
+    const int chunk =
+        pattern.form == ops::RetentionForm::chunkwise ? static_cast<int>(pattern.chunk) : tokens;
     if (!stream) return {.chunk = chunk};
     const ops::DecayTables& tables = op.tables;
-    for (const View& view : {tables.mask, tables.xi, tables.zeta, tables.carry, tables.xi_up, tables.zeta_up}) {
-      check(!view || view.contiguous(), "a decay table of {} has gaps", view.shape().text());
+    for (const View& view :
+         {tables.mask, tables.xi, tables.zeta, tables.carry, tables.xi_up, tables.zeta_up}) {
+      expect(!view || view.contiguous(), "a decay table has gaps");
     }
-    return {address(tables.mask),  address(tables.xi),      address(tables.zeta),
-            address(tables.xi_up), address(tables.zeta_up), address(tables.carry), chunk};
+    return {address(tables.mask),
+            address(tables.xi),
+            address(tables.zeta),
+            address(tables.xi_up),
+            address(tables.zeta_up),
+            address(tables.carry),
+            chunk};
   }
   const bool by_row = pattern.decay == ops::DecayKind::row;
   const int chunk = by_row ? static_cast<int>(pattern.row_width) : std::min(tokens, kTileTokens);
@@ -257,7 +272,7 @@ Tables tables_of(const auto& op, ops::Workspace& workspace, const cudaStream_t* 
   const View carry = workspace.take(DType::f32, {heads, 2});
   if (!stream) return {.chunk = chunk};
   const auto part = [&](int i) { return decays.select(0, i).template data<float>(); };
-  check(op.tables.gamma.contiguous(), "γ of {} has gaps", op.tables.gamma.shape().text());
+  expect(op.tables.gamma.contiguous(), "γ has gaps");
   const PowerTables powers{.gamma = address(op.tables.gamma),
                            .mask = mask.data<float>(),
                            .xi = part(0),
@@ -271,8 +286,10 @@ Tables tables_of(const auto& op, ops::Workspace& workspace, const cudaStream_t* 
                            .by_row = by_row,
                            .bidirectional = pattern.bidirectional};
   const auto threads = static_cast<unsigned>(heads * (chunk * chunk + chunk));
-  launch(make_powers,
-         {.grid = {(threads + kPowerThreads - 1) / kPowerThreads}, .block = {kPowerThreads}, .stream = *stream}, powers);
+  launch(
+      make_powers,
+      {.grid = {(threads + kPowerThreads - 1) / kPowerThreads}, .block = {kPowerThreads}, .stream = *stream},
+      powers);
   return {powers.mask, powers.xi, powers.zeta, powers.xi_up, powers.zeta_up, powers.carry, chunk};
 }
 
@@ -284,11 +301,12 @@ StateView state_of(const View& view, bool transposed) {
 }
 
 // Ret(a, b, c; D) → y, or with Dᵀ.
-Retain task_of(const auto& op, const Tables& tables, const View& a, const View& b, const View& c, const View& y,
-               bool transposed) {
+Retain task_of(const auto& op, const Tables& tables, const View& a, const View& b, const View& c,
+               const View& y, bool transposed) {
   Retain task{.a = Tokens(a), .b = Tokens(b), .c = Tokens(c), .y = Tokens(y)};
   const ops::RetentionPattern& pattern = op.pattern;
-  const Decays xi{tables.xi, false}, zeta{tables.zeta, true}, xi_up{tables.xi_up, true}, zeta_up{tables.zeta_up, false};
+  const Decays xi{tables.xi, false}, zeta{tables.zeta, true}, xi_up{tables.xi_up, true},
+      zeta_up{tables.zeta_up, false};
   task.sweeps[0] = {true, transposed, true, transposed ? zeta : xi, transposed ? xi : zeta};
   task.sweeps[1] = {pattern.bidirectional && tables.chunk < op.q.extent(1), !transposed, false,
                     transposed ? zeta_up : xi_up, transposed ? xi_up : zeta_up};
@@ -297,15 +315,20 @@ Retain task_of(const auto& op, const Tables& tables, const View& a, const View& 
   task.mask_column = transposed ? tables.chunk : 1;
   task.mask_is_transposed = transposed;
   task.tokens = static_cast<int>(op.q.extent(1));
-  task.reach = pattern.bidirectional                        ? task.tokens
+  task.reach = pattern.bidirectional                  ? task.tokens
                : pattern.decay == ops::DecayKind::row ? static_cast<int>(pattern.row_width)
-                                                            : 1;
+                                                      : 1;
   task.carry = tables.carry;
   task.chunk = tables.chunk;
   task.heads = static_cast<int>(op.q.extent(2));
+  task.turn_a.scale = task.turn_b.scale = 1;
   task.key_width = static_cast<int>(a.extent(3));
   task.value_width = static_cast<int>(c.extent(3));
   return task;
+}
+
+View take_unnormalized(const ops::RetentionBlock& op, ops::Workspace& workspace) {
+  return workspace.take(DType::f32, op.v.shape());
 }
 
 std::size_t tables_bytes(const auto& op) {
@@ -333,6 +356,30 @@ void run(const ops::Retention& op, cudaStream_t stream) {
   task.state_in = state_of(op.state_in, false);
   task.state_out = state_of(op.state_out, false);
   launch_retain(task, op.q.extent(0), stream);
+}
+
+std::size_t workspace_bytes(const ops::RetentionBlock& op) {
+  if (op.q.elements() == 0) return 0;
+  ops::Workspace workspace;
+  tables_of(op, workspace, nullptr);
+  take_unnormalized(op, workspace);
+  return workspace.bytes();
+}
+
+void run(const ops::RetentionBlock& op, cudaStream_t stream) {
+  if (op.q.elements() == 0) return;
+  ops::Workspace workspace(op.workspace);
+  const Tables tables = tables_of(op, workspace, &stream);
+  const View o = take_unnormalized(op, workspace);
+  Retain task = task_of(op, tables, op.q, op.k, op.v, o, false);
+  task.output_scale = address(op.tables.row_scale);
+  task.state_in = state_of(op.state_in, false);
+  task.state_out = state_of(op.state_out, false);
+  for (const View& angles : {op.cosine, op.sine}) expect(!angles || angles.contiguous(), "angles have gaps");
+  task.turn_a = {address(op.cosine), address(op.sine), 1};
+  task.turn_b = {address(op.cosine), address(op.sine), op.key_scale};
+  launch_retain(task, op.q.extent(0), stream);
+  run_gated_norm(o, op.g, op.y, op.head_norm, op.epsilon, op.write, stream);
 }
 
 void run(const ops::RetentionGradient& op, cudaStream_t stream) {

@@ -1,4 +1,5 @@
-// Strided tensors of one shape, walked together: how every element-by-element and row-by-row kernel sees memory.
+// Strided tensors of one shape, walked together: how every element-by-element and row-by-row kernel sees
+// memory.
 //   host:   const Rows<2> rows = merged_rows<2>({x, y});      width as long as memory allows
 //           const Rows<2> rows = innermost_rows<2>({x, y});   a row is the innermost axis
 //   device: rows.at(n, row) is the first element of row `row` of tensor n, or null where it was not given.
@@ -92,8 +93,9 @@ void make_rows(const Strided* tensors, int count, bool merge, const RowsOutput& 
 template <int N>
 Rows<N> make_rows(const std::array<Strided, N>& tensors, bool merge) {
   Rows<N> rows{};
-  make_rows(tensors.data(), N, merge,
-            {rows.data, rows.stride, rows.inner, rows.vector, rows.extent, &rows.axes, &rows.width, &rows.rows});
+  make_rows(
+      tensors.data(), N, merge,
+      {rows.data, rows.stride, rows.inner, rows.vector, rows.extent, &rows.axes, &rows.width, &rows.rows});
   return rows;
 }
 }  // namespace detail

@@ -15,7 +15,10 @@ struct Tokens {
 
   Tokens() = default;
   explicit Tokens(const View& view)
-      : data(view.data<float>()), batch_stride(view.stride(0)), token_stride(view.stride(1)), head_stride(view.stride(2)) {}
+      : data(view.data<float>()),
+        batch_stride(view.stride(0)),
+        token_stride(view.stride(1)),
+        head_stride(view.stride(2)) {}
   __device__ float* at(unsigned batch, std::int64_t token, unsigned head) const {
     return data + batch * batch_stride + token * token_stride + head * head_stride;
   }

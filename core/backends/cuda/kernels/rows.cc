@@ -1,4 +1,4 @@
-// The host's half of rows.cuh: which axes of strided tensors can be one. No kernel.
+// The host's half of rows.cuh: which axes of strided tensors can be one.
 #include "core/backends/cuda/kernels/rows.cuh"
 
 #include <limits>
@@ -37,7 +37,8 @@ bool joins(const Strided* tensors, int count, int outer, int inner) {
 }
 
 bool is_vector(const Strided& tensor, int innermost) {
-  if (tensor.data == nullptr || tensor.stride[innermost] != 1 || tensor.extent[innermost] % 4 != 0) return false;
+  if (tensor.data == nullptr || tensor.stride[innermost] != 1 || tensor.extent[innermost] % 4 != 0)
+    return false;
   if (reinterpret_cast<std::uintptr_t>(tensor.data) % 16 != 0) return false;
   for (int axis = 0; axis < innermost; ++axis) {
     if (tensor.stride[axis] % 4 != 0) return false;
@@ -88,8 +89,8 @@ void make_rows(const Strided* given, int count, bool merge, const RowsOutput& ro
     outer *= first.extent[from];
     for (int n = 0; n < count; ++n) rows.stride[n][axis] = tensors[n].stride[from];
   }
-  check(outer * first.extent[innermost] < std::numeric_limits<unsigned>::max(), "{} rows of {} elements", outer,
-        first.extent[innermost]);
+  check(outer * first.extent[innermost] < std::numeric_limits<unsigned>::max(), "{} rows of {} elements",
+        outer, first.extent[innermost]);
   *rows.rows = static_cast<unsigned>(outer);
   *rows.width = static_cast<unsigned>(first.extent[innermost]);
   for (int n = 0; n < count; ++n) {
