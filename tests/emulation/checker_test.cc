@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iostream>
 #include <map>
 #include <set>
 
@@ -142,6 +143,42 @@ TEST(CheckedBackend, HasNoRaceNoUninitialisedReadAndStaysInBounds) {
   }
   set_schedule({});
   EXPECT_GE(ran.size(), 30u);
+}
+
+// How a warp's accesses fall into sectors and banks, over what the same bytes need at best.
+struct Traffic {
+  const char* name;
+  double most_sectors, most_wavefronts;
+};
+
+TEST(CheckedBackend, ReadsWholeSectorsAndMeetsFewBankConflicts) {
+  const std::vector<Case> cases = conformance::conformance_cases();
+  for (const Traffic& traffic : {Traffic{"Activation/gelu [1, 64, 96]", 1.1, 1.0},
+                                 {"LayerNorm/50x96", 1.1, 1.0},
+                                 {"LayerNormGradient/50x96", 1.1, 1.0},
+                                 {"ColumnSum/300x64", 1.1, 1.0},
+                                 {"Rotate/[2, 5, 3, 32]", 2.1, 1.0},
+                                 {"Depthwise/[2, 7, 7, 96] to 96 kernel 3 stride 1 padding 1111 bias", 2.5, 1.0},
+                                 {"Retention/1x7x7 heads 2x32x64 chunkwise raster chunk 7", 1.5, 1.5},
+                                 {"Retention/1x8x8 heads 3x32x32 parallel bidirectional raster", 1.5, 1.5},
+                                 {"Attention/[1, 65, 1, 64]", 1.5, 1.5},
+                                 {"AttentionGradient/[1, 65, 1, 64]", 1.5, 1.5}}) {
+    reset();
+    set_schedule({});
+    const Checker checker;
+    const std::unique_ptr<Backend> backend = make_cuda_backend(0);
+    const auto found =
+        std::find_if(cases.begin(), cases.end(), [&](const Case& each) { return each.name == traffic.name; });
+    ASSERT_NE(found, cases.end()) << traffic.name;
+    EXPECT_TRUE(conformance::run_case(*backend, DType::f32, *found).passed);
+    const Checker::Counters& counters = checker.counters();
+    const double sectors = static_cast<double>(counters.sectors) / static_cast<double>(counters.least_sectors);
+    const double wavefronts = static_cast<double>(counters.wavefronts) /
+                              std::max(1.0, static_cast<double>(counters.least_wavefronts));
+    EXPECT_LE(sectors, traffic.most_sectors) << traffic.name;
+    EXPECT_LE(wavefronts, traffic.most_wavefronts) << traffic.name;
+    std::cout << traffic.name << ": sectors " << sectors << ", wavefronts " << wavefronts << "\n";
+  }
 }
 
 // A case of each op whose kernels wait for one another, without each of its first barriers in turn.

@@ -39,7 +39,7 @@ struct Part {
   }
 };
 
-__global__ void __launch_bounds__(kTileThreads) attend(Attend task) {
+__global__ void __launch_bounds__(kTileThreads) attend(const __grid_constant__ Attend task) {
   const unsigned head = blockIdx.y, batch = blockIdx.z;
   const Part part(task.tokens, task.width, task.tile);
   const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows),
@@ -124,7 +124,7 @@ struct AttendGradient {
   bool queries_outer, derivative;
 };
 
-__global__ void __launch_bounds__(kTileThreads) attend_gradient(AttendGradient task) {
+__global__ void __launch_bounds__(kTileThreads) attend_gradient(const __grid_constant__ AttendGradient task) {
   const unsigned head = blockIdx.y, batch = blockIdx.z;
   const Part part(task.tokens, task.width, task.tile);
   const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows),
@@ -188,7 +188,7 @@ __global__ void __launch_bounds__(kTileThreads) attend_gradient(AttendGradient t
 
 // correction[b, h, t] = Σ d_o·o. A warp a row of [batch, tokens, heads].
 __global__ void __launch_bounds__(kTileThreads)
-    correct(Rows<2> rows, int tokens, int heads, float* correction) {
+    correct(const __grid_constant__ Rows<2> rows, int tokens, int heads, float* correction) {
   const unsigned row = blockIdx.x * (kTileThreads / kWarpSize) + threadIdx.x / kWarpSize;
   if (row >= rows.rows) return;
   const float *d_o = rows.at(0, row), *o = rows.at(1, row);

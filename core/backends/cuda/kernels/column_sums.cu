@@ -8,7 +8,8 @@ namespace vretnet::cuda {
 namespace {
 
 // A thread a sum.
-__global__ void __launch_bounds__(256) add_parts(ColumnSums sums, SumTarget target) {
+__global__ void __launch_bounds__(256)
+    add_parts(const __grid_constant__ ColumnSums sums, const __grid_constant__ SumTarget target) {
   const unsigned index = blockIdx.x * blockDim.x + threadIdx.x;
   if (index >= sums.batches * sums.columns) return;
   const unsigned z = index / sums.columns, column = index % sums.columns;

@@ -36,7 +36,8 @@ struct SumTarget {
 
 template <class Term>
 __global__ void __launch_bounds__(kWarpSize* kSumRows)
-    column_parts(ColumnSums sums, SumTarget target, Term term) {
+    column_parts(const __grid_constant__ ColumnSums sums, const __grid_constant__ SumTarget target,
+                 const __grid_constant__ Term term) {
   float* shared = shared_memory();  // [kSumRows][32]
   const unsigned column = blockIdx.x * kWarpSize + threadIdx.x, part = blockIdx.y, z = blockIdx.z;
   const auto begin_of = [&](unsigned index) {

@@ -46,7 +46,7 @@ struct Window {
   bool flipped, accumulate;
 };
 
-__global__ void __launch_bounds__(kThreads) depthwise(Window window) {
+__global__ void __launch_bounds__(kThreads) depthwise(const __grid_constant__ Window window) {
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const unsigned channel = static_cast<unsigned>(index % window.channels);
   const auto pixel = static_cast<unsigned>(index / window.channels);

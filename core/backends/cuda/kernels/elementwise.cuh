@@ -15,7 +15,8 @@ constexpr unsigned kElementwiseThreads = 256;
 
 template <class Function>
 __global__ void __launch_bounds__(kElementwiseThreads)
-    elementwise(Rows<Function::kReads + Function::kWrites> rows, Function function, bool accumulate) {
+    elementwise(const __grid_constant__ Rows<Function::kReads + Function::kWrites> rows,
+                const __grid_constant__ Function function, bool accumulate) {
   const unsigned quads = (rows.width + 3) / 4;
   const unsigned index = blockIdx.x * blockDim.x + threadIdx.x;
   const unsigned row = index / quads, column = index % quads * 4;

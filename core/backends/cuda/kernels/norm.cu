@@ -56,7 +56,8 @@ struct Norm {
 };
 
 // Rows: y, x, g (optional: y is multiplied by swish(g)).
-__global__ void __launch_bounds__(kRowThreads) normalize(Rows<3> rows, Norm norm) {
+__global__ void __launch_bounds__(kRowThreads)
+    normalize(const __grid_constant__ Rows<3> rows, const __grid_constant__ Norm norm) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
   float* y = rows.at(0, row);
@@ -73,7 +74,8 @@ __global__ void __launch_bounds__(kRowThreads) normalize(Rows<3> rows, Norm norm
 }
 
 // Rows: d_x, x, d_y, residual (optional). Statistics are `norm`'s, or computed again where it has none.
-__global__ void __launch_bounds__(kRowThreads) normalize_gradient(Rows<4> rows, Norm norm) {
+__global__ void __launch_bounds__(kRowThreads)
+    normalize_gradient(const __grid_constant__ Rows<4> rows, const __grid_constant__ Norm norm) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
   float* d_x = rows.at(0, row);
@@ -99,7 +101,8 @@ struct Loss {
   float* loss;
   float smoothing, gradient_scale;
 };
-__global__ void __launch_bounds__(kRowThreads) cross_entropy(Rows<3> rows, Loss loss) {
+__global__ void __launch_bounds__(kRowThreads)
+    cross_entropy(const __grid_constant__ Rows<3> rows, const __grid_constant__ Loss loss) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
   const float *logits = rows.at(0, row), *targets = rows.at(1, row);

@@ -75,7 +75,7 @@ __device__ inline bool all_masked(const Retain& task, int q0, int rows, int k0, 
   return task.mask_is_transposed ? q0 - (k0 + keys - 1) >= task.reach : k0 - (q0 + rows - 1) >= task.reach;
 }
 
-__global__ void __launch_bounds__(kTileThreads) retain(Retain task) {
+__global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid_constant__ Retain task) {
   const unsigned head = blockIdx.x % task.heads, batch = blockIdx.x / task.heads;
   const int first_column = static_cast<int>(blockIdx.y) * kTileColumns;
   const int columns = min(kTileColumns, task.value_width - first_column), width = padded(columns);
@@ -88,6 +88,7 @@ __global__ void __launch_bounds__(kTileThreads) retain(Retain task) {
       task.input_scale ? task.input_scale + static_cast<std::int64_t>(head) * task.tokens : nullptr;
   const int chunks = (task.tokens + task.chunk - 1) / task.chunk;
 
+#pragma unroll 1
   for (int s = 0; s < 2; ++s) {
     const Sweep& sweep = task.sweeps[s];
     if (!sweep.active) continue;
@@ -209,7 +210,7 @@ struct PowerTables {
 };
 constexpr unsigned kPowerThreads = 128;
 
-__global__ void __launch_bounds__(kPowerThreads) make_powers(PowerTables tables) {
+__global__ void __launch_bounds__(kPowerThreads) make_powers(const __grid_constant__ PowerTables tables) {
   const int chunk = tables.chunk, square = chunk * chunk, of_head = square + chunk;
   const int index = static_cast<int>(blockIdx.x * kPowerThreads + threadIdx.x);
   const int head = index / of_head, at = index % of_head;

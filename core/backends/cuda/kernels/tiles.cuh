@@ -12,6 +12,7 @@
 namespace vretnet::cuda {
 
 constexpr int kTileThreads = 128;
+constexpr int kTileBlocks = 4;    // of a multiprocessor at least: up to 128 registers a thread
 constexpr int kTileTokens = 32;   // the most rows of a tile of tokens
 constexpr int kTileColumns = 64;  // the most columns of a tile of values: 32 × 64 outputs are 4 × 4 a thread
 
