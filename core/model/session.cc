@@ -33,7 +33,10 @@ Session::Plan& Session::plan(std::int64_t batch) {
   if (known != plans_.end()) return *known;
   logits_ = {};
   const auto forget_recordings = [&] {  // which hold the addresses of memory that is about to go
-    for (Plan& plan : plans_) plan.forward = plan.backward = nullptr;
+    for (Plan& plan : plans_) {
+      plan.forward.reset();
+      plan.backward.reset();
+    }
   };
   if (!images_.view() || images_.view().extent(0) < batch) {
     forget_recordings();

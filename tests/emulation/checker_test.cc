@@ -115,6 +115,12 @@ std::string op_of(const Case& the_case) {
   return the_case.name.substr(0, the_case.name.find('/'));
 }
 
+// The first case whose name begins so.
+auto find_case(const std::vector<Case>& cases, const std::string& name) {
+  return std::find_if(cases.begin(), cases.end(),
+                      [&](const Case& each) { return each.name.starts_with(name); });
+}
+
 // Every n-th case of each op: the hooks cost thirty times what a kernel costs.
 std::vector<Case> some_cases(std::size_t step) {
   std::map<std::string, std::size_t> seen;
@@ -153,26 +159,27 @@ struct Traffic {
 
 TEST(CheckedBackend, ReadsWholeSectorsAndMeetsFewBankConflicts) {
   const std::vector<Case> cases = conformance::conformance_cases();
-  for (const Traffic& traffic : {Traffic{"Activation/gelu [1, 64, 96]", 1.1, 1.0},
-                                 {"LayerNorm/50x96", 1.1, 1.0},
-                                 {"LayerNormGradient/50x96", 1.1, 1.0},
-                                 {"ColumnSum/300x64", 1.1, 1.0},
-                                 {"Rotate/[2, 5, 3, 32]", 2.1, 1.0},
-                                 {"Depthwise/[2, 7, 7, 96] to 96 kernel 3 stride 1 padding 1111 bias", 2.5, 1.0},
-                                 {"Retention/1x7x7 heads 2x32x64 chunkwise raster chunk 7", 1.5, 1.5},
-                                 {"Retention/1x8x8 heads 3x32x32 parallel bidirectional raster", 1.5, 1.5},
-                                 {"Attention/[1, 65, 1, 64]", 1.5, 1.5},
-                                 {"AttentionGradient/[1, 65, 1, 64]", 1.5, 1.5}}) {
+  for (const Traffic& traffic :
+       {Traffic{"Activation/gelu [1, 64, 96]", 1.1, 1.0},
+        {"LayerNorm/50x96", 1.1, 1.0},
+        {"LayerNormGradient/50x96", 1.1, 1.0},
+        {"ColumnSum/300x64", 1.1, 1.0},
+        {"Rotate/[2, 5, 3, 32]", 2.1, 1.0},
+        {"Depthwise/[2, 7, 7, 96] to 96 kernel 3 stride 1 padding 1111 bias", 2.5, 1.0},
+        {"Retention/1x7x7 heads 2x32x64 chunkwise raster chunk 7", 1.5, 1.5},
+        {"Retention/1x8x8 heads 3x32x32 parallel bidirectional raster", 1.5, 1.5},
+        {"Attention/[1, 65, 1, 64]", 1.5, 1.5},
+        {"AttentionGradient/[1, 65, 1, 64]", 1.5, 1.5}}) {
     reset();
     set_schedule({});
     const Checker checker;
     const std::unique_ptr<Backend> backend = make_cuda_backend(0);
-    const auto found =
-        std::find_if(cases.begin(), cases.end(), [&](const Case& each) { return each.name == traffic.name; });
+    const auto found = find_case(cases, traffic.name);
     ASSERT_NE(found, cases.end()) << traffic.name;
     EXPECT_TRUE(conformance::run_case(*backend, DType::f32, *found).passed);
     const Checker::Counters& counters = checker.counters();
-    const double sectors = static_cast<double>(counters.sectors) / static_cast<double>(counters.least_sectors);
+    const double sectors =
+        static_cast<double>(counters.sectors) / static_cast<double>(counters.least_sectors);
     const double wavefronts = static_cast<double>(counters.wavefronts) /
                               std::max(1.0, static_cast<double>(counters.least_wavefronts));
     EXPECT_LE(sectors, traffic.most_sectors) << traffic.name;
@@ -181,16 +188,23 @@ TEST(CheckedBackend, ReadsWholeSectorsAndMeetsFewBankConflicts) {
   }
 }
 
-// A case of each op whose kernels wait for one another, without each of its first barriers in turn.
-class RemovedBarriers : public ::testing::TestWithParam<const char*> {};
+// A case of each op whose kernels wait for one another, without each of its barriers in turn. Behind the last
+// ones (of a loop's last turn) nothing follows that they would hold back.
+struct Barriers {
+  const char* name;
+  int idle;  // so many at the end
+};
+void PrintTo(const Barriers& barriers, std::ostream* stream) {
+  *stream << barriers.name;
+}
+class RemovedBarriers : public ::testing::TestWithParam<Barriers> {};
 
 TEST_P(RemovedBarriers, AreMissed) {
   reset();
   set_schedule({});
   const std::vector<Case> cases = conformance::conformance_cases();
-  const auto found =
-      std::find_if(cases.begin(), cases.end(), [](const Case& each) { return each.name == GetParam(); });
-  ASSERT_NE(found, cases.end()) << GetParam();
+  const auto found = find_case(cases, GetParam().name);
+  ASSERT_NE(found, cases.end()) << GetParam().name;
   const auto run = [&](const Skipped& skipped) {
     reset();
     const Checker checker;
@@ -201,7 +215,7 @@ TEST_P(RemovedBarriers, AreMissed) {
     } catch (const std::exception&) {  // what the fake runtime says after a violation
     }
     skip_barriers({});
-    return noted("race: a");
+    return noted("race: a") || noted("uninitialised: a");
   };
   most_barriers();
   EXPECT_FALSE(run({})) << violations().front();
@@ -214,17 +228,19 @@ TEST_P(RemovedBarriers, AreMissed) {
   reset();
 }
 
-INSTANTIATE_TEST_SUITE_P(OfTheBackend, RemovedBarriers,
-                         ::testing::Values("ColumnSum/300x17", "SquaredNorm/1030",
-                                           "Retention/1x7x7 heads 2x32x64 chunkwise raster chunk 7",
-                                           "Retention/1x7x7 heads 2x32x64 parallel raster",
-                                           "Attention/[2, 50, 3, 32]", "AttentionGradient/[2, 50, 3, 32]"),
-                         [](const auto& each) {
-                           std::string name = each.param;
-                           std::replace_if(
-                               name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    OfTheBackend, RemovedBarriers,
+    ::testing::Values(Barriers{"ColumnSum/300x17", 0}, Barriers{"SquaredNorm/1030", 0},
+                      Barriers{"Retention/2x3x5 heads 3x8x16 chunkwise raster chunk 5", 2},
+                      Barriers{"Retention/2x1x17 heads 2x16x8 chunkwise bidirectional raster", 2},
+                      Barriers{"Attention/[1, 65, 1, 64]", 1},
+                      Barriers{"AttentionGradient/[1, 65, 1, 64]", 1}),
+    [](const auto& each) {
+      std::string name = each.param.name;
+      std::replace_if(
+          name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
+      return name;
+    });
 
 }  // namespace
 }  // namespace vretnet::emulation
