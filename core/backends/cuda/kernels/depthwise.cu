@@ -1,8 +1,8 @@
 // Depthwise convolution, stride 1, and its gradients.
-//   Memory: a thread makes one output element from k² inputs, of which its neighbours share all but a few
-//   (L1); 32 lanes touch 32 neighbouring channels. Weights [channels, 1, k, k] are small and stay in L1.
-//   Launch: a thread an output element, channels fastest, blocks of 256; no shared memory. Weight gradients
-//   are sums over rows, one a kernel element: column_sums.cuh.
+//   Memory: a thread makes an output element from k² inputs, of which its neighbours share all but a few
+//   (L1); 32 lanes touch 32 neighbouring channels. The weights of a block's channels are read once, into
+//   shared memory. Launch: blocks of 32 channels × 64 pixels, 8 pixels at a time, 256 threads; k² · 33 floats
+//   of shared memory. Weight gradients are sums over rows, one a kernel element: column_sums.cuh.
 #include "core/backends/cuda/kernels.h"
 #include "core/backends/cuda/kernels/column_sums.cuh"
 #include "core/backends/cuda/launch.h"
@@ -10,7 +10,8 @@
 namespace vretnet::cuda {
 namespace {
 
-constexpr unsigned kThreads = 256;
+constexpr int kThreads = 256, kChannels = 32, kPixels = 64;  // of a block
+constexpr int kStride = kChannels + 1;                       // of a tap's weights in shared memory
 
 struct Images {  // [batch, height, width, channels]; null data: not given
   float* data;
@@ -47,32 +48,48 @@ struct Window {
 };
 
 __global__ void __launch_bounds__(kThreads) depthwise(const __grid_constant__ Window window) {
-  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  const unsigned channel = static_cast<unsigned>(index % window.channels);
-  const auto pixel = static_cast<unsigned>(index / window.channels);
-  const int j = static_cast<int>(pixel % window.y.width);
-  const int i = static_cast<int>(pixel / window.y.width % window.y.height);
-  const unsigned b = pixel / window.y.width / window.y.height;
-  if (b >= window.batch) return;
+  float* weights = shared_memory();  // [taps][channels of the block], an odd stride: it is written by taps
   const int taps = window.kernel_height * window.kernel_width;
-  const float* weight = window.weight + static_cast<std::int64_t>(channel) * taps;
-  float sum = window.bias ? window.bias[channel] : 0;
-  for (int u = 0; u < window.kernel_height; ++u) {
-    for (int v = 0; v < window.kernel_width; ++v) {
-      const int row = i + u - window.top, column = j + v - window.left;
-      if (!window.x.has(row, column)) continue;
-      const int tap = u * window.kernel_width + v;
-      sum += *window.x.at(b, row, column, channel) * weight[window.flipped ? taps - 1 - tap : tap];
-    }
+  const unsigned first_channel = blockIdx.y * kChannels, channel = first_channel + threadIdx.x;
+  const int channels = min(kChannels, static_cast<int>(window.channels - first_channel));
+  for (int i = static_cast<int>(threadIdx.y * kChannels + threadIdx.x); i < channels * taps; i += kThreads) {
+    weights[i % taps * kStride + i / taps] =
+        window.weight[static_cast<std::int64_t>(first_channel) * taps + i];
   }
-  if (window.residual.data) sum += *window.residual.at(b, i, j, channel);
-  float* y = window.y.at(b, i, j, channel);
-  *y = window.accumulate ? *y + sum : sum;
+  __syncthreads();
+  if (channel >= window.channels) return;
+  const float bias = window.bias ? window.bias[channel] : 0;
+  for (unsigned n = threadIdx.y; n < kPixels; n += kThreads / kChannels) {
+    const unsigned pixel = blockIdx.x * kPixels + n;
+    const int j = static_cast<int>(pixel % window.y.width);
+    const int i = static_cast<int>(pixel / window.y.width % window.y.height);
+    const unsigned b = pixel / window.y.width / window.y.height;
+    if (b >= window.batch) return;
+    float sum = bias;
+    for (int u = 0; u < window.kernel_height; ++u) {
+      for (int v = 0; v < window.kernel_width; ++v) {
+        const int row = i + u - window.top, column = j + v - window.left;
+        if (!window.x.has(row, column)) continue;
+        const int tap = u * window.kernel_width + v;
+        sum += *window.x.at(b, row, column, channel) *
+               weights[(window.flipped ? taps - 1 - tap : tap) * kStride + static_cast<int>(threadIdx.x)];
+      }
+    }
+    if (window.residual.data) sum += *window.residual.at(b, i, j, channel);
+    float* y = window.y.at(b, i, j, channel);
+    *y = window.accumulate ? *y + sum : sum;
+  }
 }
 
 void launch_window(const Window& window, const View& y, cudaStream_t stream) {
-  const auto blocks = static_cast<unsigned>((y.elements() + kThreads - 1) / kThreads);
-  launch(depthwise, {.grid = {blocks}, .block = {kThreads}, .stream = stream}, window);
+  const std::int64_t pixels = y.elements() / y.extent(3), tiles = (pixels + kPixels - 1) / kPixels;
+  launch(depthwise,
+         {.grid = {static_cast<unsigned>(tiles), (window.channels + kChannels - 1) / kChannels},
+          .block = {kChannels, kThreads / kChannels},
+          .stream = stream,
+          .shared_bytes =
+              static_cast<std::size_t>(window.kernel_height * window.kernel_width) * kStride * sizeof(float)},
+         window);
 }
 
 // Terms of d_weight[c, tap z]: rows are the pixels of d_y.

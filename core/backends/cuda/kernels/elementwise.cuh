@@ -17,14 +17,17 @@ template <class Function>
 __global__ void __launch_bounds__(kElementwiseThreads)
     elementwise(const __grid_constant__ Rows<Function::kReads + Function::kWrites> rows,
                 const __grid_constant__ Function function, bool accumulate) {
-  const unsigned quads = (rows.width + 3) / 4;
+  const unsigned of_thread = rows.vector ? 4 : 1, threads = rows.width / of_thread;  // of a row
   const unsigned index = blockIdx.x * blockDim.x + threadIdx.x;
-  const unsigned row = index / quads, column = index % quads * 4;
+  const unsigned row = index / threads, column = index % threads * of_thread;
   if (row >= rows.rows) return;
-  Quad in[Function::kReads + 1], out[Function::kWrites];
-  for (int n = 0; n < Function::kReads; ++n)
-    in[n] = read_quad(rows, Function::kWrites + n, rows.at(Function::kWrites + n, row), column);
+  Quad in[Function::kReads + 1], out[Function::kWrites] = {};
+  for (int n = 0; n < Function::kReads; ++n) {
+    const int tensor = Function::kWrites + n;
+    in[n] = read_elements(rows, tensor, rows.at(tensor, row), column, rows.vector);
+  }
   for (int i = 0; i < 4; ++i) {
+    if (i > 0 && !rows.vector) break;
     float reads[Function::kReads + 1], writes[Function::kWrites];
     for (int n = 0; n < Function::kReads; ++n) reads[n] = in[n].value[i];
     function(reads, writes);
@@ -32,12 +35,11 @@ __global__ void __launch_bounds__(kElementwiseThreads)
   }
   for (int n = 0; n < Function::kWrites; ++n) {
     float* target = rows.at(n, row);
-    if (target == nullptr) continue;
     if (accumulate) {
-      const Quad old = read_quad(rows, n, target, column);
+      const Quad old = read_elements(rows, n, target, column, rows.vector);
       for (int i = 0; i < 4; ++i) out[n].value[i] += old.value[i];
     }
-    write_quad(rows, n, target, column, out[n]);
+    write_elements(rows, n, target, column, out[n], rows.vector);
   }
 }
 
@@ -46,7 +48,7 @@ template <class Function>
 void run_elementwise(const std::array<Strided, Function::kReads + Function::kWrites>& tensors,
                      const Function& function, cudaStream_t stream, bool accumulate = false) {
   const auto rows = merged_rows<Function::kReads + Function::kWrites>(tensors);
-  const std::uint64_t threads = std::uint64_t{rows.rows} * ((rows.width + 3) / 4);
+  const std::uint64_t threads = std::uint64_t{rows.rows} * rows.width / (rows.vector ? 4 : 1);
   const auto blocks = static_cast<unsigned>((threads + kElementwiseThreads - 1) / kElementwiseThreads);
   launch(elementwise<Function>, {.grid = {blocks}, .block = {kElementwiseThreads}, .stream = stream}, rows,
          function, accumulate);

@@ -37,8 +37,8 @@ bool joins(const Strided* tensors, int count, int outer, int inner) {
 }
 
 bool is_vector(const Strided& tensor, int innermost) {
-  if (tensor.data == nullptr || tensor.stride[innermost] != 1 || tensor.extent[innermost] % 4 != 0)
-    return false;
+  if (tensor.data == nullptr) return true;  // nothing is read
+  if (tensor.stride[innermost] != 1 || tensor.extent[innermost] % 4 != 0) return false;
   if (reinterpret_cast<std::uintptr_t>(tensor.data) % 16 != 0) return false;
   for (int axis = 0; axis < innermost; ++axis) {
     if (tensor.stride[axis] % 4 != 0) return false;
@@ -93,10 +93,11 @@ void make_rows(const Strided* given, int count, bool merge, const RowsOutput& ro
         outer, first.extent[innermost]);
   *rows.rows = static_cast<unsigned>(outer);
   *rows.width = static_cast<unsigned>(first.extent[innermost]);
+  *rows.vector = true;
   for (int n = 0; n < count; ++n) {
     rows.data[n] = tensors[n].data;
     rows.inner[n] = static_cast<int>(tensors[n].stride[innermost]);
-    rows.vector[n] = is_vector(tensors[n], innermost);
+    *rows.vector = *rows.vector && is_vector(tensors[n], innermost);
   }
 }
 

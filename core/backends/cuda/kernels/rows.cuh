@@ -21,10 +21,10 @@ struct Rows {
   float* data[N];
   std::int64_t stride[N][kOuterAxes];  // of the outer axes, the fastest first
   int inner[N];                        // stride within a row
-  bool vector[N];                      // every four elements of a row begin at a multiple of 16 bytes
   unsigned extent[kOuterAxes];
   int axes;
   unsigned width, rows;
+  bool vector;  // in every tensor every four elements of a row begin at a multiple of 16 bytes
 
   __device__ float* at(int n, unsigned row) const {
     float* first = data[n];
@@ -37,31 +37,26 @@ struct Rows {
   }
 };
 
-// Up to four elements of a row from column `column` on; 0 behind the row's end and where nothing was given.
+// Elements of a row that one thread has: four in one access where every tensor allows it, else one, so that
+// lanes are neighbours whatever the strides. What is not given reads as 0.
 struct Quad {
   float value[4];
 };
 template <int N>
-__device__ inline Quad read_quad(const Rows<N>& rows, int n, const float* row, unsigned column) {
-  Quad quad = {{0, 0, 0, 0}};
-  if (row == nullptr) return quad;
-  if (rows.vector[n]) {
-    const float4 four = load4(row + column);
-    return {{four.x, four.y, four.z, four.w}};
-  }
-  for (unsigned i = 0; i < 4; ++i) {
-    if (column + i < rows.width) quad.value[i] = row[static_cast<std::int64_t>(column + i) * rows.inner[n]];
-  }
-  return quad;
+__device__ inline Quad read_elements(const Rows<N>& rows, int n, const float* row, unsigned column,
+                                     bool four) {
+  if (row == nullptr) return {{0, 0, 0, 0}};
+  if (!four) return {{row[static_cast<std::int64_t>(column) * rows.inner[n]], 0, 0, 0}};
+  const float4 quad = load4(row + column);
+  return {{quad.x, quad.y, quad.z, quad.w}};
 }
 template <int N>
-__device__ inline void write_quad(const Rows<N>& rows, int n, float* row, unsigned column, const Quad& quad) {
-  if (rows.vector[n]) {
+__device__ inline void write_elements(const Rows<N>& rows, int n, float* row, unsigned column,
+                                      const Quad& quad, bool four) {
+  if (!four) {
+    row[static_cast<std::int64_t>(column) * rows.inner[n]] = quad.value[0];
+  } else {
     store4(row + column, make_float4(quad.value[0], quad.value[1], quad.value[2], quad.value[3]));
-    return;
-  }
-  for (unsigned i = 0; i < 4; ++i) {
-    if (column + i < rows.width) row[static_cast<std::int64_t>(column + i) * rows.inner[n]] = quad.value[i];
   }
 }
 
@@ -84,10 +79,10 @@ struct RowsOutput {
   float** data;
   std::int64_t (*stride)[kOuterAxes];
   int* inner;
-  bool* vector;
   unsigned* extent;
   int* axes;
   unsigned *width, *rows;
+  bool* vector;
 };
 void make_rows(const Strided* tensors, int count, bool merge, const RowsOutput& rows);
 template <int N>
@@ -95,7 +90,7 @@ Rows<N> make_rows(const std::array<Strided, N>& tensors, bool merge) {
   Rows<N> rows{};
   make_rows(
       tensors.data(), N, merge,
-      {rows.data, rows.stride, rows.inner, rows.vector, rows.extent, &rows.axes, &rows.width, &rows.rows});
+      {rows.data, rows.stride, rows.inner, rows.extent, &rows.axes, &rows.width, &rows.rows, &rows.vector});
   return rows;
 }
 }  // namespace detail
