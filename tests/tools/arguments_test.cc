@@ -150,7 +150,7 @@ TEST_F(ArgumentsTest, WrongValuesAreUsageErrors) {
   expect_refused({"--mean", "0.1,0.2"}, {"--mean", "2"});
   expect_refused({"--scale", "0.9,0.1"}, {"--scale"});
   expect_refused({"--val-split", "1.5"}, {"--val-split", "1.5"});
-  expect_refused({"--device", "cuda"}, {"--device", "cuda"});
+  expect_refused({"--device", "cuda:first"}, {"--device", "cuda:first"});
   expect_refused({"--img-size", "17"}, {"17", "patch_size 4"});
   expect_refused({"--heads", "7"}, {"7"});
   expect_refused({"--resume", "photos"}, {"--resume", "last.state.safetensors"});
