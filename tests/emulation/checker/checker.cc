@@ -43,6 +43,8 @@ int warp_of(int thread) {
 
 class Watch final : public Observer, public MemoryObserver {
  public:
+  explicit Watch(bool counts) : counts_(counts) {}
+
   // ------------------------------------------------------------------------------------------ Observer
   void begin_grid(const Grid& grid) override {
     ++now_.grid;
@@ -101,7 +103,7 @@ class Watch final : public Observer, public MemoryObserver {
       Word& word = shared ? shared_words_[(at - shared_) / kWord] : word_at(at);
       writes ? write(word, shared) : read(word, shared);
     }
-    count(address, bytes, shared, place);
+    if (counts_) count(address, bytes, shared, place);
   }
 
   const Checker::Counters& counters() {
@@ -244,6 +246,7 @@ class Watch final : public Observer, public MemoryObserver {
     turns_.clear();
   }
 
+  bool counts_;
   Stamp now_;
   std::uint32_t block_epoch_ = 0;
   std::vector<std::uint32_t> warp_epochs_;
@@ -263,8 +266,8 @@ std::unique_ptr<Watch> the_watch;
 
 }  // namespace
 
-Checker::Checker() {
-  the_watch = std::make_unique<Watch>();
+Checker::Checker(bool counts) {
+  the_watch = std::make_unique<Watch>(counts);
   set_observer(the_watch.get());
   set_memory_observer(the_watch.get());
 }

@@ -18,7 +18,7 @@ namespace vretnet::emulation {
 // From construction to destruction; one at a time. Without one the hooks do nothing.
 class Checker {
  public:
-  Checker();
+  explicit Checker(bool counts = false);
   ~Checker();
   Checker(const Checker&) = delete;
   Checker& operator=(const Checker&) = delete;

@@ -39,7 +39,7 @@ struct Part {
   }
 };
 
-__global__ void __launch_bounds__(kTileThreads) attend(const __grid_constant__ Attend task) {
+__global__ void __launch_bounds__(kTileThreads, kTileBlocks) attend(const __grid_constant__ Attend task) {
   const unsigned head = blockIdx.y, batch = blockIdx.z;
   const Part part(task.tokens, task.width, task.tile);
   const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows),
@@ -124,7 +124,8 @@ struct AttendGradient {
   bool queries_outer, derivative;
 };
 
-__global__ void __launch_bounds__(kTileThreads) attend_gradient(const __grid_constant__ AttendGradient task) {
+__global__ void __launch_bounds__(kTileThreads, kTileBlocks)
+    attend_gradient(const __grid_constant__ AttendGradient task) {
   const unsigned head = blockIdx.y, batch = blockIdx.z;
   const Part part(task.tokens, task.width, task.tile);
   const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows),

@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
           if (computes) multiply(sums, micro, scores, c, keys);
           if (length > tile) __syncthreads();  // b, c and the scores are needed no more
         }
-        __syncthreads();  // a and the state are there
+        __syncthreads();  // a and the state are there, c is needed no more
         if (computes && has_state) {
           Sums read = {};
           multiply(read, micro, a, state, depth);
@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
             y[column] = s == 0 ? value : y[column] + value;
           }
         }
-        __syncthreads();  // a and the state may change
+        if (q0 + tile < length) __syncthreads();  // the next rows take the place of a
       }
       if (n + 1 == chunks && !keeps_state) continue;
       const float* weights = sweep.write.of(head, task.chunk, missing);
@@ -159,7 +159,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
           load_tile(c, task.c.at(batch, begin + k0, head) + first_column, task.c.token_stride, keys,
                     padded_keys, columns, input_scale ? input_scale + begin + k0 : nullptr);
         }
-        __syncthreads();
+        // The elements of c that this thread loaded.
         for (int i = static_cast<int>(threadIdx.x); i < keys * width; i += kTileThreads) {
           c(i / width, i % width) *= weights[k0 + i / width];
         }
