@@ -34,11 +34,11 @@ void add_device_flags(CLI::App& app, MachineFlags& flags) {
   app.add_option("--backend", flags.backend, "onednn, or reference (slow, plain loops)")
       ->check(CLI::IsMember(available_backends()));
   app.add_option("--chunk-rows", flags.chunk_rows, "patch rows of a chunk, chunkwise")
-      ->check(CLI::Range(1, 4096));
+      ->check(count_range(1, 4096));
 }
 
 void add_machine_flags(CLI::App& app, MachineFlags& flags) {
-  app.add_option("-t,--threads", flags.threads, kThreadsHelp)->check(CLI::Range(0, kMostThreads));
+  app.add_option("-t,--threads", flags.threads, kThreadsHelp)->check(count_range(0, kMostThreads));
   app.add_option("--precision", flags.precision, "auto or f32")->check(CLI::IsMember(kPrecisions));
   app.add_option("--form", flags.form, "how retention runs: auto, parallel, chunkwise, recurrent")
       ->check(CLI::IsMember(kForms));
@@ -49,7 +49,7 @@ void add_machine_lists(CLI::App& app, MachineLists& lists) {
   const auto add = [&](const char* flag, auto& list, const char* help) {
     return app.add_option(flag, list, help)->delimiter(',')->allow_extra_args(false);
   };
-  add("-t,--threads", lists.threads, kThreadsHelp)->check(CLI::Range(0, kMostThreads));
+  add("-t,--threads", lists.threads, kThreadsHelp)->check(count_range(0, kMostThreads));
   add("--precision", lists.precisions, "auto or f32")->check(CLI::IsMember(kPrecisions));
   add("--form", lists.forms, "how retention runs: auto, parallel, chunkwise, recurrent")
       ->check(CLI::IsMember(kForms));
