@@ -215,6 +215,26 @@ TEST(Onednn, ConstantWeightsAreReadAgainWhenTheyChanged) {
   }
 }
 
+// A square matrix and its transpose have one address, one shape and, packed, one layout.
+TEST(Onednn, AConstantMatrixIsNotItsTranspose) {
+  const auto backend = make_onednn_backend(1);
+  constexpr std::int64_t kSide = 64;
+  const Allocation a(*backend, DType::f32, {1, kSide}), b(*backend, DType::f32, {kSide, kSide}),
+      y(*backend, DType::f32, {1, kSide});
+  backend->upload(a.view(), std::vector<float>(kSide, 1).data());
+  b.view().data<float>()[5] = 1;  // row 0, column 5
+  for (const bool transposed : {false, true}) {
+    ops::Gemm op{
+        .a = a.view(), .b = transposed ? b.view().transposed() : b.view(), .y = y.view(), .constant_b = true};
+    const Allocation workspace(*backend, std::max<std::size_t>(64, backend->workspace_bytes(op)));
+    op.workspace =
+        View(workspace.buffer(), DType::f32, {static_cast<std::int64_t>(workspace.buffer()->bytes / 4)});
+    backend->run(op);
+    EXPECT_EQ(y.view().data<float>()[transposed ? 0 : 5], 1);
+    EXPECT_EQ(y.view().data<float>()[transposed ? 5 : 0], 0);
+  }
+}
+
 TEST(Onednn, GeluFarFromZero) {
   const auto backend = make_onednn_backend(1);
   const Allocation x(*backend, DType::f32, {4}), y(*backend, DType::f32, {4});
