@@ -257,7 +257,7 @@ void declare_bench(CLI::App& app, BenchFlags& flags) {
   list("-m,--model,--checkpoint", flags.models,
        "names (vretnet models) or model files; vretnet, vit: the tiny ones")
       ->default_str("");
-  list("-b,--batch-size", flags.batches, "images of a batch")->check(CLI::Range(1, 1 << 20));
+  list("-b,--batch-size", flags.batches, "images of a batch")->check(count_range(1, 1 << 20));
   list("--img-size,--imgsz", flags.image_sizes, "pixels: 224, or HEIGHTxWIDTH");
   add_machine_lists(app, flags.lists);
   add_device_flags(app, flags.machine);

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,11 +34,10 @@ Command data_command();
 Command bench_command();
 Command selfcheck_command();
 
-// For check(): whole numbers from `least` on. (CLI::PositiveNumber prints its bound with 300 digits.)
-inline CLI::Range count_range(std::int64_t least) {
-  return CLI::Range(least, std::int64_t{1} << 40);
-}
-// For check(): numbers low … high. (CLI::Range lets "nan" through.)
+// For check(): whole numbers least … most. (CLI::Range calls a word a number out of range.)
+CLI::Validator count_range(std::int64_t least, std::int64_t most = std::int64_t{1} << 40);
+constexpr std::int64_t kLargestSeed = std::numeric_limits<std::int64_t>::max();
+// For check(): numbers low … high. (CLI::Range lets "nan" through, too.)
 CLI::Validator number_range(double low, double high);
 
 // Runs `body`; a mistake that it finds is one of this flag's value: "--data-dir: 'photo' does not exist".

@@ -51,17 +51,21 @@ int run(const std::vector<std::string>& arguments) {
   app.formatter(std::make_shared<CLI::Formatter>());
   app.get_formatter()->column_width(kCommandColumn);
 
+  const AllArguments all = with_config_and_environment(app, arguments);
   try {
-    parse_arguments(app, with_config_and_environment(app, arguments));
+    parse_arguments(app, all.list);
+    for (const std::string& line : unknown_variables(app)) say("warning: " + line);
+    if (app.get_subcommands().empty()) {
+      if (!arguments.empty()) throw UsageError(fmt::format("unexpected argument '{}'", arguments.front()));
+      print(app.help());
+      return 2;
+    }
+    return works.at(app.get_subcommands().front())();
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
+  } catch (const UsageError& error) {
+    throw UsageError(all.with_place(error.what()));
   }
-  if (app.get_subcommands().empty()) {
-    if (!arguments.empty()) throw UsageError(fmt::format("unexpected argument '{}'", arguments.front()));
-    print(app.help());
-    return 2;
-  }
-  return works.at(app.get_subcommands().front())();
 }
 
 }  // namespace

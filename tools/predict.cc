@@ -9,6 +9,7 @@
 #include "tools/inputs.h"
 #include "tools/prediction_format.h"
 #include "tools/terminal.h"
+#include "tools/trained_model.h"
 #include "vision/classify.h"
 
 namespace vretnet::tools {
@@ -25,7 +26,7 @@ struct PredictFlags {
 };
 
 int predict(const PredictFlags& flags) {
-  const vision::Classifier classifier = vision::load_classifier(flags.model);
+  const vision::Classifier classifier = load_trained(flags.model, "predict");
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
   const bool integers = runs_integers(flags.machine, flags.model, !classifier.quantized.empty());
   const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
@@ -73,7 +74,7 @@ Command predict_command() {
                 ->required()
                 ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
             app.add_option("-m,--model,--checkpoint", flags->model, "a model file")->required();
-            app.add_option("-k,--topk", flags->top, "classes to show")->check(CLI::Range(1, 1 << 20));
+            app.add_option("-k,--topk", flags->top, "classes to show")->check(count_range(1, 1 << 20));
             app.add_option("--format", flags->format, "text, csv, json or jsonl")
                 ->check(CLI::IsMember({"text", "csv", "json", "jsonl"}));
             app.add_option("--reject-below", flags->reject_below, "answer 'unknown' below this probability")

@@ -31,13 +31,16 @@ std::string some(const std::vector<std::string>& names) {
   return text;
 }
 
+void expect_shape(const SafetensorsFile& file, const layers::NamedTensor& tensor) {
+  const StoredTensor& stored = file.at(tensor.name);
+  if (stored.shape == extents(tensor.shape)) return;
+  throw UsageError(fmt::format("{}: '{}' has shape [{}], expected {}", file.path().string(), tensor.name,
+                               fmt::join(stored.shape, ", "), tensor.shape.text()));
+}
+
 // One tensor of floating-point numbers, into its place in a flat array.
 void read_tensor(const SafetensorsFile& file, const layers::NamedTensor& tensor, std::vector<float>& values) {
   const StoredTensor& stored = file.at(tensor.name);
-  if (stored.shape != extents(tensor.shape)) {
-    throw UsageError(fmt::format("{}: '{}' has shape [{}], expected {}", file.path().string(), tensor.name,
-                                 fmt::join(stored.shape, ", "), tensor.shape.text()));
-  }
   const std::span<float> part(values.data() + tensor.offset,
                               static_cast<std::size_t>(tensor.shape.elements()));
   switch (stored.type) {
@@ -114,6 +117,9 @@ ModelValues read_model_values(const SafetensorsFile& file, const layers::Paramet
                                  extra.size(), some(extra)));
   }
 
+  // All shapes before the memory: what the file says of the model may be a lie, what it holds is of its own
+  // size.
+  for (const layers::NamedTensor& tensor : table.tensors()) expect_shape(file, tensor);
   read.values.assign(static_cast<std::size_t>(table.elements()), 0.0f);
   for (layers::ParameterId id = 0; id < table.parameters(); ++id) {
     if (read.quantized.contains(id)) continue;

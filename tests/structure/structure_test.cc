@@ -35,6 +35,9 @@ const std::map<std::string, std::set<std::string>> kMayInclude = [] {
       {"core/backends/reference", ground},
       {"core/backends/onednn", with(ground, {"core/backends/onednn/mixers"})},
       {"core/backends/onednn/mixers", with(ground, {"core/backends/onednn"})},
+      {"core/backends/cuda", with(ground, {"core/backends/cuda/kernels"})},
+      {"core/backends/cuda/gpu", {}},
+      {"core/backends/cuda/kernels", with(ground, {"core/backends/cuda"})},
       {"core/backends", with(ground, {"core/backends/reference", "core/backends/onednn"})},
       {"core/conformance", with(ground, {"core/backends/reference"})},
       {"core/layers", ground},
@@ -59,6 +62,10 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kLibraries =
     {"CLI/", {"tools"}},
     {"hwy/", {"core/backends/onednn", "core/measure"}},
     {"cuda", {"core/backends/cuda"}},
+    {"cublas", {"core/backends/cuda"}},
+    {"cudnn", {"core/backends/cuda"}},
+    {"nccl", {"core/backends/cuda"}},
+    {"gpu.h", {"core/backends/cuda"}},
     {"torch/", {"nowhere"}},
     {"gtest/", {"tests"}},
 };
@@ -71,7 +78,8 @@ struct Include {
 };
 
 bool is_source(const fs::path& path) {
-  return path.extension() == ".cc" || path.extension() == ".h";
+  static const std::set<std::string> kSources{".cc", ".h", ".cu", ".cuh"};
+  return kSources.contains(path.extension());
 }
 
 std::vector<fs::path> files_under(const std::vector<std::string>& tops) {
@@ -177,7 +185,8 @@ TEST(Structure, EverySourceSaysWhatItIsAndNothingIsLeftOpen) {
     if (!is_source(file)) continue;
     const std::vector<std::string> lines = lines_of(file);
     ASSERT_FALSE(lines.empty()) << file.string();
-    if (file.extension() == ".h" && file.filename().string().find("-inl") == std::string::npos) {
+    if ((file.extension() == ".h" || file.extension() == ".cuh") &&
+        file.filename().string().find("-inl") == std::string::npos) {
       EXPECT_NE(std::find(lines.begin(), lines.end(), "#pragma once"), lines.end()) << file.string();
       EXPECT_TRUE(lines[0].starts_with("// ")) << file.string() << ": a header begins with what it is for";
     }
