@@ -79,12 +79,13 @@ NamedModel find_model(const std::string& name) {
 }
 
 // The weights that run as integers; the times do not depend on their values, so that any model can be asked
-// to.
+// to. Training runs on what the integers stand for.
 std::vector<std::string> integers_of(const NamedModel& model, const vision::ModelConfig& config,
-                                     const std::string& precision) {
-  if (precision == "f32") return {};
-  if (precision == "int8" && model.integers.empty()) return quantizable_weights(config);
-  return model.integers;
+                                     const MachineFlags& machine, bool training) {
+  if (training || machine.precision == "f32") return {};
+  if (machine.precision == "int8") return model.integers.empty() ? quantizable_weights(config) : model.integers;
+  return !model.integers.empty() && make_machine(machine)->favours_integers() ? model.integers
+                                                                               : std::vector<std::string>();
 }
 
 vision::ModelConfig config_of(const BenchFlags& flags, const NamedModel& model, const std::string& name,
@@ -127,14 +128,13 @@ std::vector<BenchCase> cases_of(const BenchFlags& flags) {
         for (const int threads : flags.lists.threads) {
           for (const std::string& form : retains ? flags.lists.forms : std::vector<std::string>{"none"}) {
             for (const std::string& precision : flags.lists.precisions) {
-              // Training runs on what the integers stand for, and says so to one who asks for integers.
-              const std::string of_weights = flags.training ? "f32" : precision;
               MachineFlags machine = flags.machine;
               machine.threads = threads;
               machine.form = form;
               machine.precision = precision;
-              cases.push_back({model, options_of(flags), config, integers_of(named, config, of_weights),
-                               machine, batch, flags.training});
+              cases.push_back({model, options_of(flags), config,
+                               integers_of(named, config, machine, flags.training), machine, batch,
+                               flags.training});
             }
           }
         }

@@ -71,9 +71,10 @@ void add_machine_lists(CLI::App& app, MachineLists& lists);
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags);
 // Throws UsageError where training is asked to run on integers.
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode);
-// Whether inference runs on the integers of `model`, which holds some or not. Throws UsageError where
-// --precision asks for integers that it does not hold.
-bool runs_integers(const MachineFlags& flags, const std::string& model, bool holds_integers);
+// Whether inference runs on the integers of `model`, which holds some or not: auto does where the backend
+// gains by it. Throws UsageError where --precision asks for integers that the model does not hold.
+bool runs_integers(const MachineFlags& flags, const Backend& backend, const std::string& model,
+                   bool holds_integers);
 int thread_count(const MachineFlags& flags);
 
 // -v -q --color --progress, the same for every subcommand; read by terminal.h.

@@ -78,7 +78,7 @@ int evaluate_model(const EvaluateFlags& flags) {
   });
   const datasets::DatasetPointer dataset = datasets::with_class_names(opened.data, description.class_names);
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
-  const bool integers = runs_integers(flags.machine, flags.model, !classifier.quantized.empty());
+  const bool integers = runs_integers(flags.machine, *backend, flags.model, !classifier.quantized.empty());
   const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
                                     integers ? classifier.quantized : model::QuantizedParameters());
 

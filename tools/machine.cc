@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 constexpr const char* kThreadsHelp = "compute threads (0: one a processor)";
-constexpr const char* kPrecisionHelp = "auto (as the model file is), f32, or int8 (of vretnet quantize)";
+constexpr const char* kPrecisionHelp = "auto (the fastest that the model file has), f32, or int8 (vretnet quantize)";
 const std::vector<std::string> kPrecisions{"auto", "f32", "int8"};
 const std::vector<std::string> kForms{"auto", "parallel", "chunkwise", "recurrent"};
 
@@ -78,14 +78,16 @@ layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode)
   return options;
 }
 
-bool runs_integers(const MachineFlags& flags, const std::string& model, bool holds_integers) {
+bool runs_integers(const MachineFlags& flags, const Backend& backend, const std::string& model,
+                   bool holds_integers) {
   if (flags.precision == "int8" && !holds_integers) {
     throw UsageError(
         fmt::format("--precision: '{}' holds f32 weights; make an int8 file of it with vretnet "
                     "quantize -m {} -d FOLDER",
                     model, model));
   }
-  return holds_integers && flags.precision != "f32";
+  if (flags.precision == "auto") return holds_integers && backend.favours_integers();
+  return flags.precision == "int8";
 }
 
 void add_output_flags(CLI::App& app) {

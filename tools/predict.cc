@@ -28,7 +28,7 @@ struct PredictFlags {
 int predict(const PredictFlags& flags) {
   const vision::Classifier classifier = load_trained(flags.model, "predict");
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
-  const bool integers = runs_integers(flags.machine, flags.model, !classifier.quantized.empty());
+  const bool integers = runs_integers(flags.machine, *backend, flags.model, !classifier.quantized.empty());
   const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
                                     integers ? classifier.quantized : model::QuantizedParameters());
 

@@ -16,7 +16,9 @@
 #include "datasets/subset.h"
 #include "tools/command.h"
 #include "tools/inputs.h"
+#include "tools/recipe.h"
 #include "tools/terminal.h"
+#include "tools/trained_model.h"
 #include "vision/model_file.h"
 
 namespace vretnet::tools {
@@ -28,7 +30,8 @@ constexpr std::uint64_t kSeed = 42;
 
 struct QuantizeFlags {
   std::string model, data_dir, output;
-  double max_drop = 0.01;
+  double max_drop = 0.01, val_split = Recipe().val_split;
+  std::uint64_t seed = Recipe().seed;
   std::int64_t images = 256, limit_val = 0, batch_size = 32;
   int workers = 1;
   MachineFlags machine;
@@ -47,7 +50,7 @@ datasets::DatasetPointer unlabelled_images(const std::string& folder,
   split.classes.push_back({.name = classes.front()});
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error)) return nullptr;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (entry.is_directory()) return nullptr;
   }
   for_each_input({folder}, /*recursive=*/false,
@@ -67,7 +70,9 @@ Data open(const QuantizeFlags& flags, const std::vector<std::string>& classes) {
     return {limited(images, flags.images), limited(images, flags.limit_val), false};
   }
   const datasets::DataSplits splits =
-      naming("--data-dir", [&] { return datasets::open_data(flags.data_dir); });
+      naming("--data-dir", [&] {
+        return datasets::open_data(flags.data_dir, {.val_split = flags.val_split, .seed = flags.seed});
+      });
   const auto judged = splits.val ? splits.val : splits.train;
   return {limited(datasets::with_class_names(splits.train, classes), flags.images),
           limited(datasets::with_class_names(judged, classes), flags.limit_val)};
@@ -199,7 +204,7 @@ std::string default_output(const std::string& model) {
 }
 
 int quantize_model(const QuantizeFlags& flags) {
-  const vision::Classifier classifier = vision::load_classifier(flags.model);
+  const vision::Classifier classifier = load_trained(flags.model, "quantize");
   if (!classifier.quantized.empty()) {
     throw UsageError(
         fmt::format("--model: '{}' is int8 already; quantize the f32 file that it was made of", flags.model));
@@ -233,11 +238,16 @@ Command quantize_command() {
             ->check(number_range(0.0, 1.0));
         app.add_option("--calib-images", flags->images, "images to calibrate with")->check(count_range(1));
         app.add_option("--limit-val", flags->limit_val, "images to judge by (0: all)")->check(count_range(0));
+        app.add_option("--val-split", flags->val_split, "as in training: val's share where there is no val/")
+            ->check(number_range(0.0, 0.9));
+        app.add_option("--seed", flags->seed, "as in training: of that division")
+            ->check(count_range(0, kLargestSeed));
         app.add_option("-b,--batch-size", flags->batch_size, "images of a batch")
-            ->check(CLI::Range(1, 1 << 20));
-        app.add_option("-j,--workers", flags->workers, "threads that load images")->check(CLI::Range(0, 256));
+            ->check(count_range(1, 1 << 20));
+        app.add_option("-j,--workers", flags->workers, "threads that load images")
+            ->check(count_range(0, 256));
         app.add_option("-t,--threads", flags->machine.threads, "compute threads (0: one a processor)")
-            ->check(CLI::Range(0, 1024));
+            ->check(count_range(0, 1024));
         add_device_flags(app, flags->machine);
         add_output_flags(app);
         return [flags] { return quantize_model(*flags); };

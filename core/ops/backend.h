@@ -30,6 +30,8 @@ class Backend {
   virtual std::size_t workspace_bytes(const ops::Op& op) const = 0;
   // Weights changed, by an upload or by an optimizer's step: copies of constant operands (Gemm::constant_b) are old.
   virtual void weights_changed() {}
+  // Whether QuantizedGemm is faster here than the same Gemm: what `--precision auto` goes by.
+  virtual bool favours_integers() const { return false; }
   virtual void synchronize() {}
 
   // Whether the machine gains by recordings. Between begin_recording and end_recording `run` and `fill` are

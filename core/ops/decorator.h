@@ -15,6 +15,7 @@ class BackendDecorator : public Backend {
   void run(const ops::Op& op) override { inner_.run(op); }
   std::size_t workspace_bytes(const ops::Op& op) const override { return inner_.workspace_bytes(op); }
   void weights_changed() override { inner_.weights_changed(); }
+  bool favours_integers() const override { return inner_.favours_integers(); }
   void synchronize() override { inner_.synchronize(); }
   void* allocate(std::size_t bytes) override { return inner_.allocate(bytes); }
   void release(void* data) override { inner_.release(data); }

@@ -1,6 +1,7 @@
 // vretnet quantize, and what the other commands do with its files.
 #include <cstring>
 
+#include "core/backends/available.h"
 #include "core/model/safetensors.h"
 #include "tests/tools/support.h"
 
@@ -48,12 +49,26 @@ TEST_F(QuantizeTest, WritesAnInt8FileThatTheOtherCommandsRead) {
   EXPECT_THAT(vretnet({"info", file}).out, HasSubstr("int8: 14 weights"));
   EXPECT_EQ(json::parse(vretnet({"info", "model.safetensors", "--format", "json"}).out)["precision"], "f32");
 
-  for (const std::string precision : {"auto", "int8", "f32"}) {
+  for (const std::string precision : {"int8", "f32"}) {
     const ProgramResult eval = vretnet({"eval", "-m", file, "-d", "photos", "--precision", precision});
     EXPECT_EQ(eval.exit_code, 0) << eval.err;
-    EXPECT_THAT(eval.err, HasSubstr(precision == "f32" ? "  f32  " : "  int8  "));
+    EXPECT_THAT(eval.err, HasSubstr("  " + precision + "  "));
     EXPECT_EQ(vretnet({"predict", "-m", file, "photos/ant/00.png", "--precision", precision}).exit_code, 0);
   }
+}
+
+TEST_F(QuantizeTest, AutoTakesIntegersOnlyWhereTheyAreFaster) {
+  ASSERT_EQ(quantize().exit_code, 0);
+  const auto said = [&](const Arguments& more, const ProgramOptions& options = {}) {
+    return vretnet(Arguments{"eval", "-m", "model-int8.safetensors", "-d", "photos"} + more, options).err;
+  };
+  const bool faster = make_backend("onednn", 1)->favours_integers();
+  EXPECT_THAT(said({}), HasSubstr(faster ? "  int8  " : "  f32  "));
+  EXPECT_THAT(said({"--backend", "reference"}), HasSubstr("  f32  "));
+  ProgramOptions without_vnni;
+  without_vnni.environment = {{"DNNL_MAX_CPU_ISA", "AVX512_CORE"}};
+  EXPECT_THAT(said({}, without_vnni), HasSubstr("  f32  "));
+  EXPECT_THAT(said({"--precision", "int8"}, without_vnni), HasSubstr("  int8  "));
 }
 
 double probability(const ProgramResult& result) {
@@ -65,7 +80,7 @@ TEST_F(QuantizeTest, AnswersAreNearThoseOfF32AndNotTheSame) {
   const auto answer = [&](const Arguments& more) {
     return probability(vretnet(Arguments{"predict", "photos/bee/03.png", "--format", "jsonl", "-m"} + more));
   };
-  const double f32 = answer({"model.safetensors"}), int8 = answer({"small.safetensors"}),
+  const double f32 = answer({"model.safetensors"}), int8 = answer({"small.safetensors", "--precision", "int8"}),
                rounded_weights = answer({"small.safetensors", "--precision", "f32"});
   EXPECT_NE(int8, f32);
   EXPECT_NE(int8, rounded_weights) << "the inputs are rounded, too";

@@ -105,7 +105,12 @@ class CudaBackend final : public Backend {
   void fill(const View& target, double value) override {
     check(target.contiguous(), "fill of a view of {} with gaps", target.shape().text());
     device_.make_current();
-    run_fill(target, static_cast<float>(value), stream_.get());
+    if (target.elements() == 0) return;
+    if (target.dtype() == DType::s8) {
+      require(cudaMemsetAsync(address(target), static_cast<int>(value), size(target), stream_.get()), "a fill");
+    } else {
+      run_fill(target, static_cast<float>(value), stream_.get());
+    }
   }
 
  private:
@@ -136,9 +141,10 @@ class CudaBackend final : public Backend {
     }
   }
 
-  static float* address(const View& view) {
-    check(view.dtype() == DType::f32, "the cuda backend holds f32, not {}", vretnet::name_of(view.dtype()));
-    return view.data<float>();
+  static void* address(const View& view) {
+    check(view.dtype() == DType::f32 || view.dtype() == DType::s8, "the cuda backend holds f32 and s8, not {}",
+          vretnet::name_of(view.dtype()));
+    return view.data<void>();
   }
   static std::size_t size(const View& view) {
     return static_cast<std::size_t>(view.elements()) * bytes_of(view.dtype());

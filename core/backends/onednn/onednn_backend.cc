@@ -60,6 +60,7 @@ class OnednnBackend final : public Backend {
     return std::visit([&](const auto& each) { return workspace_of(each); }, op);
   }
 
+  bool favours_integers() const override { return onednn::multiplies_bytes(); }
   void weights_changed() override { primitives_.packed_weights().clear(); }
 
   void* allocate(std::size_t bytes) override { return allocate_memory(bytes); }

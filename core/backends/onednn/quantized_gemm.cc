@@ -26,17 +26,6 @@ std::size_t aligned(std::size_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
 
-bool multiplies_bytes() {
-  switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::avx512_core_vnni:
-    case dnnl::cpu_isa::avx512_core_bf16:
-    case dnnl::cpu_isa::avx512_core_amx:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // How the work is cut: threads share out the rows, or the columns where rows are few; panels of rows and
 // blocks of columns are equal parts but for the last.
 struct Cut {
@@ -75,8 +64,7 @@ void for_pieces(const Range& range, Index piece, Visit&& visit) {
   }
 }
 
-template <class T>
-Matrix<T> rows_from(const View& x, Index row, Index column) {
+Output rows_from(const View& x, Index row, Index column) {
   if (!x) return {};
   return {x.data<float>() + row * x.stride(0) + column * x.stride(1), x.stride(0)};
 }
@@ -137,9 +125,12 @@ class QuantizedProduct {
     return most;
   }
 
+  // The cut belongs to it: its whole panels decide the layout of b, which the last one reads as well.
   PrimitiveKey key(const Piece& piece) const {
     PrimitiveKey made(PrimitiveKey::kQuantizedPanel);
-    for (Index number : {piece.rows, piece.columns, cut_.depth, Index{piece.part}}) made.add(number);
+    for (Index number : {piece.rows, piece.columns, cut_.depth, Index{piece.part}, cut_.panel_rows}) {
+      made.add(number);
+    }
     return made;
   }
 
@@ -236,14 +227,14 @@ class QuantizedProduct {
                             {DNNL_ARG_WEIGHTS, block.b},
                             {DNNL_ARG_DST, sums},
                             {DNNL_ARG_SCRATCHPAD, scratchpad}});
-        dequantize_rows(sums, values, rows_from<const float>(op_.residual, row, column),
-                        rows_from<float>(op_.y, row, column), panel_rows, block_columns, op_.activation);
+        dequantize_rows(sums, values, rows_from(op_.residual, row, column),
+                        rows_from(op_.y, row, column), panel_rows, block_columns, op_.activation);
       });
     });
   }
 
   void quantize(Index row, Index rows, float inverse, char* q) const {
-    const auto a = rows_from<const float>(op_.a, row, 0);
+    const Input a = rows_from(op_.a, row, 0);
     if (bytes_) {
       quantize_rows(a, rows, cut_.depth, inverse, reinterpret_cast<std::uint8_t*>(q));
     } else {
@@ -259,6 +250,17 @@ class QuantizedProduct {
 };
 
 }  // namespace
+
+bool multiplies_bytes() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::avx512_core_vnni:
+    case dnnl::cpu_isa::avx512_core_bf16:
+    case dnnl::cpu_isa::avx512_core_amx:
+      return true;
+    default:
+      return false;
+  }
+}
 
 std::size_t workspace_bytes(const ops::QuantizedGemm& op, Primitives& primitives) {
   if (op.y.elements() == 0) return 0;

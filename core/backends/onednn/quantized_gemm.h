@@ -14,6 +14,9 @@
 
 namespace vretnet::onednn {
 
+// Whether this processor multiplies bytes faster than floats, and exactly (AVX512-VNNI).
+bool multiplies_bytes();
+
 std::size_t workspace_bytes(const ops::QuantizedGemm& op, Primitives& primitives);
 void run(const ops::QuantizedGemm& op, Primitives& primitives);
 

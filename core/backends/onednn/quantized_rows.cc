@@ -18,7 +18,7 @@ HWY_INLINE Vector cut(Vector x, Vector inverse) {
   return hn::Max(hn::Min(hn::Mul(x, inverse), hn::Set(d, 127.0f)), hn::Set(d, -127.0f));
 }
 
-void quantize_to_bytes(Matrix<const float> x, std::int64_t rows, std::int64_t columns, float inverse,
+void quantize_to_bytes(Input x, std::int64_t rows, std::int64_t columns, float inverse,
                        std::uint8_t* q) {
   const Floats d;
   const Integers integers;
@@ -30,7 +30,7 @@ void quantize_to_bytes(Matrix<const float> x, std::int64_t rows, std::int64_t co
   };
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   for (std::int64_t row = 0; row < rows; ++row, q += columns) {
-    const float* from = x.first + row * x.stride;
+    const float* from = x.row(row);
     std::int64_t i = 0;
     for (; i + lanes <= columns; i += lanes) hn::StoreU(quantized(hn::LoadU(d, from + i)), bytes, q + i);
     if (i == columns) continue;
@@ -40,12 +40,12 @@ void quantize_to_bytes(Matrix<const float> x, std::int64_t rows, std::int64_t co
   }
 }
 
-void quantize_to_floats(Matrix<const float> x, std::int64_t rows, std::int64_t columns, float inverse,
+void quantize_to_floats(Input x, std::int64_t rows, std::int64_t columns, float inverse,
                         float* q) {
   const Floats d;
   const Vector factor = hn::Set(d, inverse);
   for (std::int64_t row = 0; row < rows; ++row, q += columns) {
-    const float* from = x.first + row * x.stride;
+    const float* from = x.row(row);
     for_vectors(columns, [&](auto lanes, std::int64_t i) HWY_ATTR {
       lanes.store(hn::ConvertTo(d, hn::NearestInt(cut(lanes.load(from + i), factor))), q + i);
     });
@@ -53,15 +53,15 @@ void quantize_to_floats(Matrix<const float> x, std::int64_t rows, std::int64_t c
 }
 
 template <ops::ActivationKind kKind, bool kIntegers>
-void dequantize(const float* sums, const Columns& values, Matrix<const float> residual, Matrix<float> y,
+void dequantize(const float* sums, const Columns& values, Input residual, Output y,
                 std::int64_t rows, std::int64_t columns) {
   const Floats d;
   const Integers integers;
   // Integers are loaded as the floats that their bits make, so that one kind of load has a masked form.
   const auto* correction = reinterpret_cast<const float*>(values.correction);
   for (std::int64_t row = 0; row < rows; ++row, sums += columns) {
-    const float* add = residual.first ? residual.first + row * residual.stride : nullptr;
-    float* to = y.first + row * y.stride;
+    const float* add = residual ? residual.row(row) : nullptr;
+    float* to = y.row(row);
     for_vectors(columns, [&](auto lanes, std::int64_t i) HWY_ATTR {
       Vector z = lanes.load(sums + i);
       if constexpr (kIntegers) {
@@ -78,7 +78,7 @@ void dequantize(const float* sums, const Columns& values, Matrix<const float> re
 }
 
 template <bool kIntegers>
-void dequantize_as(const float* sums, const Columns& values, Matrix<const float> residual, Matrix<float> y,
+void dequantize_as(const float* sums, const Columns& values, Input residual, Output y,
                    std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
   using ops::ActivationKind;
   switch (kind) {
@@ -90,12 +90,12 @@ void dequantize_as(const float* sums, const Columns& values, Matrix<const float>
       return dequantize<ActivationKind::silu, kIntegers>(sums, values, residual, y, rows, columns);
   }
 }
-void dequantize_integers(const float* sums, const Columns& values, Matrix<const float> residual,
-                         Matrix<float> y, std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
+void dequantize_integers(const float* sums, const Columns& values, Input residual,
+                         Output y, std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
   dequantize_as<true>(sums, values, residual, y, rows, columns, kind);
 }
-void dequantize_floats(const float* sums, const Columns& values, Matrix<const float> residual,
-                       Matrix<float> y, std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
+void dequantize_floats(const float* sums, const Columns& values, Input residual,
+                       Output y, std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
   dequantize_as<false>(sums, values, residual, y, rows, columns, kind);
 }
 
@@ -110,15 +110,15 @@ HWY_EXPORT(quantize_to_floats);
 HWY_EXPORT(dequantize_integers);
 HWY_EXPORT(dequantize_floats);
 
-void quantize_rows(Matrix<const float> x, std::int64_t rows, std::int64_t columns, float inverse,
+void quantize_rows(Input x, std::int64_t rows, std::int64_t columns, float inverse,
                    std::uint8_t* q) {
   HWY_DYNAMIC_DISPATCH(quantize_to_bytes)(x, rows, columns, inverse, q);
 }
-void quantize_rows(Matrix<const float> x, std::int64_t rows, std::int64_t columns, float inverse, float* q) {
+void quantize_rows(Input x, std::int64_t rows, std::int64_t columns, float inverse, float* q) {
   HWY_DYNAMIC_DISPATCH(quantize_to_floats)(x, rows, columns, inverse, q);
 }
 
-void dequantize_rows(const void* sums, const Columns& values, Matrix<const float> residual, Matrix<float> y,
+void dequantize_rows(const void* sums, const Columns& values, Input residual, Output y,
                      std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
   const auto* first = static_cast<const float*>(sums);
   if (values.correction) {

@@ -3,22 +3,16 @@
 
 #include <cstdint>
 
+#include "core/backends/onednn/mixers/matrix.h"
 #include "core/ops/ops.h"
 
 namespace vretnet::onednn {
 
-// Rows that begin `stride` elements after each other.
-template <class T>
-struct Matrix {
-  T* first = nullptr;
-  std::int64_t stride = 0;
-};
-
 // q = x · inverse, rounded to the nearest integer, ties to even, cut to ±127; to bytes q + 128, or to floats
 // q.
-void quantize_rows(Matrix<const float> x, std::int64_t rows, std::int64_t columns, float inverse,
+void quantize_rows(Input x, std::int64_t rows, std::int64_t columns, float inverse,
                    std::uint8_t* q);
-void quantize_rows(Matrix<const float> x, std::int64_t rows, std::int64_t columns, float inverse, float* q);
+void quantize_rows(Input x, std::int64_t rows, std::int64_t columns, float inverse, float* q);
 
 // What follows a product, column by column: z = (sum − correction) · scale + bias.
 struct Columns {
@@ -27,8 +21,8 @@ struct Columns {
   const float* bias;  // may be null
 };
 // y = activation(z) + residual. `sums` [rows, columns] without gaps are s32 where there is a correction, else
-// f32; residual.first may be null.
-void dequantize_rows(const void* sums, const Columns& values, Matrix<const float> residual, Matrix<float> y,
+// f32; residual.data may be null.
+void dequantize_rows(const void* sums, const Columns& values, Input residual, Output y,
                      std::int64_t rows, std::int64_t columns, ops::ActivationKind kind);
 
 }  // namespace vretnet::onednn

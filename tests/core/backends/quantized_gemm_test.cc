@@ -90,7 +90,9 @@ INSTANTIATE_TEST_SUITE_P(Threads, QuantizedGemmTest, ::testing::Values(1, 2, 3))
 
 TEST_P(QuantizedGemmTest, RoundsTiesToEvenAndCutsOnEveryInstructionSet) {
   for (const auto& [rows, columns] :
-       {std::pair{1, 70}, std::pair{5, 1000}, std::pair{67, 130}, std::pair{300, 33}}) {
+       {std::pair{1, 70}, std::pair{5, 1000}, std::pair{67, 130}, std::pair{300, 33},
+        // The rest of one cut is as large as the panels of another.
+        std::pair{400, 33}, std::pair{144, 33}, std::pair{72, 33}}) {
     const Problem problem = random_problem(rows, columns, 61);
     testing::for_each_instruction_set([&] { EXPECT_EQ(run(*backend_, problem), expected(problem)); });
   }
