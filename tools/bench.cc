@@ -83,9 +83,10 @@ NamedModel find_model(const std::string& name) {
 std::vector<std::string> integers_of(const NamedModel& model, const vision::ModelConfig& config,
                                      const MachineFlags& machine, bool training) {
   if (training || machine.precision == "f32") return {};
-  if (machine.precision == "int8") return model.integers.empty() ? quantizable_weights(config) : model.integers;
+  if (machine.precision == "int8")
+    return model.integers.empty() ? quantizable_weights(config) : model.integers;
   return !model.integers.empty() && make_machine(machine)->favours_integers() ? model.integers
-                                                                               : std::vector<std::string>();
+                                                                              : std::vector<std::string>();
 }
 
 vision::ModelConfig config_of(const BenchFlags& flags, const NamedModel& model, const std::string& name,

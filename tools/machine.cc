@@ -11,7 +11,8 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 constexpr const char* kThreadsHelp = "compute threads (0: one a processor)";
-constexpr const char* kPrecisionHelp = "auto (the fastest that the model file has), f32, or int8 (vretnet quantize)";
+constexpr const char* kPrecisionHelp =
+    "auto (the fastest that the model file has), f32, or int8 (vretnet quantize)";
 const std::vector<std::string> kPrecisions{"auto", "f32", "int8"};
 const std::vector<std::string> kForms{"auto", "parallel", "chunkwise", "recurrent"};
 

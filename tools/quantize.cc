@@ -69,10 +69,9 @@ Data open(const QuantizeFlags& flags, const std::vector<std::string>& classes) {
   if (const auto images = unlabelled_images(flags.data_dir, classes)) {
     return {limited(images, flags.images), limited(images, flags.limit_val), false};
   }
-  const datasets::DataSplits splits =
-      naming("--data-dir", [&] {
-        return datasets::open_data(flags.data_dir, {.val_split = flags.val_split, .seed = flags.seed});
-      });
+  const datasets::DataSplits splits = naming("--data-dir", [&] {
+    return datasets::open_data(flags.data_dir, {.val_split = flags.val_split, .seed = flags.seed});
+  });
   const auto judged = splits.val ? splits.val : splits.train;
   return {limited(datasets::with_class_names(splits.train, classes), flags.images),
           limited(datasets::with_class_names(judged, classes), flags.limit_val)};

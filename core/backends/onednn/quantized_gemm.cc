@@ -14,7 +14,8 @@ namespace {
 using dnnl::memory;
 using Index = std::int64_t;
 
-// A block of b and the panels of sums that belong to it share the second cache (2 MiB here).
+// A block of b (in bytes) and the panel of sums that belongs to it (96 Ki of them) are what a second cache of
+// 1 MiB about holds.
 constexpr Index kMostColumns = 768, kBlockElements = 768 * 1024, kPanelElements = 96 * 1024;
 constexpr Index kColumnStep = 64;  // what oneDNN's kernels take at once
 constexpr Index kLeastRows = 16, kMostRows = 256;
@@ -227,8 +228,8 @@ class QuantizedProduct {
                             {DNNL_ARG_WEIGHTS, block.b},
                             {DNNL_ARG_DST, sums},
                             {DNNL_ARG_SCRATCHPAD, scratchpad}});
-        dequantize_rows(sums, values, rows_from(op_.residual, row, column),
-                        rows_from(op_.y, row, column), panel_rows, block_columns, op_.activation);
+        dequantize_rows(sums, values, rows_from(op_.residual, row, column), rows_from(op_.y, row, column),
+                        panel_rows, block_columns, op_.activation);
       });
     });
   }

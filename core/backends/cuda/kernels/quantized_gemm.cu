@@ -1,16 +1,15 @@
-// QuantizedGemm, plainly: a warp an element of y, whose lanes share out the depth.
-//   Memory: lanes read neighbours of a and, where b is a transposed weight, of b; each row of a is read and
-//   rounded again for every column, mostly from L1. Launch: blocks of 4 warps, a warp for each element of y;
-//   no shared memory, no block barrier. No tensor cores: Gemm is faster, and `--precision auto` takes that.
+// QuantizedGemm, plainly: a thread an element of y.
+//   Memory: each row of a is read and rounded again for every column, each column of b read for every row,
+//   mostly from L1. Launch: blocks of 128 threads, neighbours in a row of y; no shared memory, no barrier. No
+//   tensor cores: Gemm is faster, and `--precision auto` takes that.
 #include "core/backends/cuda/kernels.h"
 #include "core/backends/cuda/kernels/activation.cuh"
-#include "core/backends/cuda/kernels/warp.cuh"
 #include "core/backends/cuda/launch.h"
 
 namespace vretnet::cuda {
 namespace {
 
-constexpr unsigned kThreads = 128, kElementsOfBlock = kThreads / kWarpSize;
+constexpr unsigned kThreads = 128;
 
 struct QuantizedProduct {
   const float *a, *a_scale, *b_scale, *bias, *residual;  // bias and residual may be null
@@ -22,19 +21,16 @@ struct QuantizedProduct {
 };
 
 __global__ void __launch_bounds__(kThreads) multiply_integers(const __grid_constant__ QuantizedProduct op) {
-  const std::int64_t element =
-      static_cast<std::int64_t>(blockIdx.x) * kElementsOfBlock + threadIdx.x / kWarpSize;
+  const std::int64_t element = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const std::int64_t row = element / op.columns, column = element % op.columns;
-  if (row >= op.rows) return;  // the same for a warp
+  if (row >= op.rows) return;
   const float *a = op.a + row * op.a_row, inverse = 1 / *op.a_scale;
   const std::int8_t* b = op.b + column * op.b_column;
   int sum = 0;
-  for (unsigned k = threadIdx.x % kWarpSize; k < op.depth; k += kWarpSize) {
+  for (unsigned k = 0; k < op.depth; ++k) {
     const float q = rintf(fmaxf(fminf(a[k] * inverse, 127.0f), -127.0f));
     sum += static_cast<int>(q) * b[static_cast<std::int64_t>(k) * op.b_row];
   }
-  sum = warp_sum(sum);
-  if (threadIdx.x % kWarpSize != 0) return;
   float z = static_cast<float>(sum) * (*op.a_scale * op.b_scale[column]);
   if (op.bias) z += op.bias[column];
   z = activation(op.kind, z);
@@ -66,9 +62,9 @@ void run(const ops::QuantizedGemm& op, cudaStream_t stream) {
                                  .columns = static_cast<unsigned>(op.y.extent(1)),
                                  .depth = static_cast<unsigned>(op.a.extent(1)),
                                  .kind = op.activation};
-  const std::int64_t blocks = (op.y.elements() + kElementsOfBlock - 1) / kElementsOfBlock;
-  launch(multiply_integers,
-         {.grid = {static_cast<unsigned>(blocks)}, .block = {kThreads}, .stream = stream}, product);
+  const std::int64_t blocks = (op.y.elements() + kThreads - 1) / kThreads;
+  launch(multiply_integers, {.grid = {static_cast<unsigned>(blocks)}, .block = {kThreads}, .stream = stream},
+         product);
 }
 
 }  // namespace vretnet::cuda

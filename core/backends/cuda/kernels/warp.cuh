@@ -8,8 +8,7 @@ namespace vretnet::cuda {
 constexpr int kWarpSize = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-template <class T>
-__device__ inline T warp_sum(T value) {
+__device__ inline float warp_sum(float value) {
   for (int lanes = kWarpSize / 2; lanes > 0; lanes /= 2) value += __shfl_xor_sync(kAllLanes, value, lanes);
   return value;
 }
