@@ -22,8 +22,7 @@ constexpr const char* kExamples = R"(examples:
   vretnet train -d photos -m vretnet_nano_patch4_32 --epochs 20
   vretnet eval -m runs/train-1/best.safetensors -d photos
   vretnet predict -m runs/train-1/best.safetensors cat.jpg -k 3
-A flag may also stand in a TOML file (-c) or in the environment (VRETNET_LR).
-vretnet COMMAND --help lists the flags of a command.)";
+COMMAND --help lists its flags; a TOML file (-c) or VRETNET_LR=... sets them.)";
 
 constexpr std::size_t kCommandColumn = 14;  // so that the top page fits 80 columns
 
