@@ -43,7 +43,7 @@ void interpolate(const ImageView& source, double x, double y, std::uint8_t* out)
   constexpr int taps = Kind::kTaps;
   x -= 0.5;
   y -= 0.5;
-  const int left = int(std::floor(x)), top = int(std::floor(y));
+  const int left = x < 0 ? -1 : int(x), top = y < 0 ? -1 : int(y);  // floor: both are at least −0.5
   const double part_x = x - left, part_y = y - top;
   const std::uint8_t* rows[taps];
   int columns[taps];
