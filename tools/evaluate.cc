@@ -18,6 +18,7 @@
 #include "tools/evaluation_files.h"
 #include "tools/recipe.h"
 #include "tools/terminal.h"
+#include "tools/test_time.h"
 #include "tools/trained_model.h"
 
 namespace vretnet::tools {
@@ -26,7 +27,7 @@ namespace {
 using nlohmann::json;
 
 struct EvaluateFlags {
-  std::string data_dir, model, split = "val", output, format = "text", cache = "off";
+  std::string data_dir, model, split = "val", output, format = "text", cache = "off", tta = "none";
   std::int64_t batch_size = 64;
   int workers = 1;
   std::size_t top_losses = 100;
@@ -94,10 +95,12 @@ int evaluate_model(const EvaluateFlags& flags) {
   Progress progress("eval", dataset->size(), "img");
   const training::Evaluation evaluation = training::evaluate(
       *classifier.model, *backend, weights.view(), pass_options(flags.machine, layers::Mode::inference),
-      loader, [&](std::int64_t seen) {
+      loader,
+      [&](std::int64_t seen) {
         progress.update(seen);
         return true;
-      });
+      },
+      test_time_augmentation(flags.tta));
   const double rate = progress.rate();
   progress.finish();
   const auto name_of = [&](std::int64_t index) { return dataset->name(index); };
@@ -155,6 +158,7 @@ Command evaluate_command() {
             ->check(CLI::IsMember({"auto", "ram", "off"}));
         app.add_option("--top-losses", flags->top_losses, "rows of top_losses.csv")
             ->check(count_range(0, 1 << 30));
+        add_test_time_flag(app, flags->tta);
         app.add_option("--fail-under", flags->fail_under, "exit code 1 when top-1 is lower")
             ->check(number_range(0.0, 1.0));
         app.add_option("--format", flags->format, "text or json")->check(CLI::IsMember({"text", "json"}));
