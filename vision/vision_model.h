@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/layers/layer.h"
+#include "core/layers/layer_scale.h"
 #include "core/layers/linear.h"
 #include "core/layers/pooling.h"
 #include "core/model/model.h"
@@ -35,6 +36,7 @@ class VisionModel : public model::Model {
  private:
   void add_blocks();
   std::unique_ptr<layers::Branch> make_mixer(const std::string& block, std::int64_t index);
+  std::optional<layers::LayerScale> layer_scale(const std::string& name);
   Tensor add_positions(layers::Pass& pass, Tensor tokens) const;
   Tensor backward_positions(layers::Pass& pass, Tensor d_x) const;
 

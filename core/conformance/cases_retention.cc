@@ -33,9 +33,10 @@ const Geometry kGeometries[] = {{1, 1, 1, 1, 2, 5},   {2, 3, 5, 3, 8, 16},  {1, 
 
 std::string text_of(const RetentionPattern& pattern) {
   constexpr const char* kForms[] = {"parallel", "chunkwise", "recurrent"};
-  std::string text = fmt::format("{} {}{}", kForms[static_cast<int>(pattern.form)],
-                                 pattern.bidirectional ? "bidirectional " : "",
-                                 pattern.decay == DecayKind::row ? "row" : "raster");
+  constexpr const char* kDecays[] = {"raster", "row", "manhattan"};
+  std::string text =
+      fmt::format("{} {}{}", kForms[static_cast<int>(pattern.form)],
+                  pattern.bidirectional ? "bidirectional " : "", kDecays[static_cast<int>(pattern.decay)]);
   if (pattern.form == RetentionForm::chunkwise) text += fmt::format(" chunk {}", pattern.chunk);
   return text;
 }
@@ -60,6 +61,7 @@ std::vector<RetentionPattern> patterns_of(const Geometry& geometry) {
       pattern.chunk = 0;
     }
   }
+  patterns.push_back({.decay = DecayKind::manhattan, .bidirectional = true, .row_width = geometry.width});
   return patterns;
 }
 

@@ -107,7 +107,8 @@ TEST(ValidateModelConfig, RefusesImpossibleModels) {
                 cases::local("tiny")),
             "file: model: width is 6, expected a multiple of 4 for stem = conv and patch_size 8");
   EXPECT_EQ(refusal([](auto& c) { c.scan = Scan::alternate, c.pool = layers::Pool::last; }),
-            "file: model: pool is last, expected mean with scan = alternate: only a causal scan's last token "
+            "file: model: pool is last, expected mean or sequence with scan = alternate: only a causal "
+            "scan's last token "
             "has seen the "
             "image");
   EXPECT_EQ(refusal([](auto& c) { c.scan = Scan::causal; }, cases::vit("tiny")),
