@@ -46,7 +46,7 @@ void check_spec(const DecaySpec& spec) {
   if (pattern.decay != DecayKind::raster) {
     const std::int64_t width = pattern.row_width;
     check(width > 0 && spec.first_token % width == 0 && spec.tokens % width == 0,
-          "a decay by rows takes whole ones: tokens {}+{} in rows of {}", spec.first_token, spec.tokens,
+          "a decay by rows takes whole rows: tokens {}+{} in rows of {}", spec.first_token, spec.tokens,
           width);
     check(pattern.form != RetentionForm::chunkwise || pattern.chunk % width == 0,
           "row decay takes chunks of whole rows: {} tokens in rows of {}", pattern.chunk, width);

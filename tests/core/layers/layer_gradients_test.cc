@@ -167,6 +167,7 @@ Case retention_case(const std::string& name, const layers::RetentionSettings& se
                 return normed(table, settings.width,
                               std::make_unique<layers::RetentionMixer>(table, "retention", settings));
               },
+          .width = settings.width,
           .form = form};
 }
 
