@@ -165,21 +165,28 @@ Tensor VisionModel::backward_positions(Pass& pass, Tensor d_x) const {
 
 // ------------------------------------------------------------------------------------- forward and backward
 
-Tensor VisionModel::forward(Pass& pass, const View& images) const {
+Tensor VisionModel::embed(Pass& pass, const View& images) const {
   const bool streaming = pass.place().streaming;
   check(streaming || images.shape() == input_shape(images.extent(0)), "images {} for a model of {}",
         images.shape().text(), input_shape(images.extent(0)).text());
   check(!streaming || why_not_streamable().empty(), "{}", why_not_streamable());
-  Tensor tokens = embedding_->forward(pass, images);
+  return embedding_->forward(pass, images);
+}
+
+Tensor VisionModel::classify(Pass& pass, Tensor tokens) const {
   Tensor x = blocks_.forward(pass, add_positions(pass, std::move(tokens)));
   Tensor pooled = pool_->forward(pass, std::move(x));
-  Tensor logits = pass.make({images.extent(0), config_.classes});
+  Tensor logits = pass.make({pooled.view().extent(0), config_.classes});
   head_->forward(pass, pooled, logits);
   pass.save(std::move(pooled));
   return logits;
 }
 
-void VisionModel::backward(Pass& pass, Tensor d_logits) const {
+Tensor VisionModel::forward(Pass& pass, const View& images) const {
+  return classify(pass, embed(pass, images));
+}
+
+Tensor VisionModel::backward_to_tokens(Pass& pass, Tensor d_logits) const {
   Tensor pooled = pass.take();
   head_->weight_gradient(pass, pooled, d_logits);
   Tensor d_pooled = std::move(pooled);
@@ -187,7 +194,11 @@ void VisionModel::backward(Pass& pass, Tensor d_logits) const {
   d_logits = {};
   Tensor d_x = pool_->backward(pass, std::move(d_pooled), config_.tokens());
   d_x = blocks_.backward(pass, std::move(d_x));
-  embedding_->backward(pass, backward_positions(pass, std::move(d_x)));
+  return backward_positions(pass, std::move(d_x));
+}
+
+void VisionModel::backward(Pass& pass, Tensor d_logits) const {
+  embedding_->backward(pass, backward_to_tokens(pass, std::move(d_logits)));
 }
 
 std::string VisionModel::why_not_streamable() const {

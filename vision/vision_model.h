@@ -31,6 +31,12 @@ class VisionModel : public model::Model {
   Tensor forward(layers::Pass& pass, const View& images) const override;
   void backward(layers::Pass& pass, Tensor d_logits) const override;
 
+  // The two halves of forward and of backward: pixels and patch tokens [batch, rows · columns, width], before
+  // positions are added, and all that follows them.
+  Tensor embed(layers::Pass& pass, const View& images) const;
+  Tensor classify(layers::Pass& pass, Tensor tokens) const;
+  Tensor backward_to_tokens(layers::Pass& pass, Tensor d_logits) const;
+
   std::string why_not_streamable() const override;
 
  private:

@@ -171,6 +171,7 @@ Tensor RetentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
           pass.carried(this, 0, {batch, heads, settings_.width / heads, settings_.value_width / heads});
     }
     pass.run(block);
+    if (pass.observer()) pass.observer()->saw(block, order);
     if (order.by_columns) to_rows(pass, mixed_columns, mixed, order, write);
   }
   columns = {};
