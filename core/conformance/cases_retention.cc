@@ -61,7 +61,6 @@ std::vector<RetentionPattern> patterns_of(const Geometry& geometry) {
       pattern.chunk = 0;
     }
   }
-  patterns.push_back({.decay = DecayKind::manhattan, .bidirectional = true, .row_width = geometry.width});
   return patterns;
 }
 
@@ -216,24 +215,27 @@ void add_block(std::vector<Case>& cases, const Geometry& geometry, const Retenti
 
 void add_retention_cases(std::vector<Case>& cases) {
   constexpr Layout kReversed{.reversed = 1};
-  // Every pattern meets every geometry; the options take turns.
   std::size_t turn = 0;
+  const auto add = [&](const Geometry& geometry, const RetentionPattern& pattern) {
+    const bool causal = !pattern.bidirectional;
+    const Options options[] = {
+        {}, {.row_scale = false, .states = causal, .layout = kGaps}, {.states = causal, .layout = kReversed}};
+    const BlockOptions block_options[] = {
+        {},
+        {.states = causal, .layout = kGaps},
+        {.gate = false, .head_norm = HeadNormKind::rms, .layout = kReversed},
+        {.rotation = false},
+        {.layout = kGaps}};
+    add_retention(cases, geometry, pattern, options[turn % std::size(options)]);
+    add_block(cases, geometry, pattern, block_options[turn % std::size(block_options)]);
+    ++turn;
+  };
+  // Every pattern meets every geometry; the options take turns.
   for (const Geometry& geometry : kGeometries) {
-    for (const RetentionPattern& pattern : patterns_of(geometry)) {
-      const bool causal = !pattern.bidirectional;
-      const Options options[] = {{},
-                                 {.row_scale = false, .states = causal, .layout = kGaps},
-                                 {.states = causal, .layout = kReversed}};
-      const BlockOptions block_options[] = {
-          {},
-          {.states = causal, .layout = kGaps},
-          {.gate = false, .head_norm = HeadNormKind::rms, .layout = kReversed},
-          {.rotation = false},
-          {.layout = kGaps}};
-      add_retention(cases, geometry, pattern, options[turn % std::size(options)]);
-      add_block(cases, geometry, pattern, block_options[turn % std::size(block_options)]);
-      ++turn;
-    }
+    for (const RetentionPattern& pattern : patterns_of(geometry)) add(geometry, pattern);
+  }
+  for (const Geometry& geometry : kGeometries) {
+    add(geometry, {.decay = DecayKind::manhattan, .bidirectional = true, .row_width = geometry.width});
   }
 }
 

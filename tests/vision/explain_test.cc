@@ -7,6 +7,7 @@
 
 #include "core/backends/reference/reference_backend.h"
 #include "core/base/error.h"
+#include "core/base/random.h"
 #include "core/model/weights.h"
 #include "core/retention/decay.h"
 #include "tests/vision/vision_cases.h"

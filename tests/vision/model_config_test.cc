@@ -111,6 +111,15 @@ TEST(ValidateModelConfig, RefusesImpossibleModels) {
             "scan's last token "
             "has seen the "
             "image");
+  EXPECT_EQ(
+      refusal([](auto& c) { c.scan = Scan::cross; }),
+      "file: model: heads is 3, expected 4 or more with scan = cross, whose four orders share them out");
+  EXPECT_EQ(refusal([](auto& c) { c.decay = ops::DecayKind::manhattan; }),
+            "file: model: decay is manhattan, expected raster or row with scan = causal: manhattan decay "
+            "looks in all "
+            "directions");
+  EXPECT_EQ(refusal([](auto& c) { c.layer_scale = -1; }),
+            "file: model: layer_scale is -1, expected 0 (none) to 1");
   EXPECT_EQ(refusal([](auto& c) { c.scan = Scan::causal; }, cases::vit("tiny")),
             "file: model: scan is causal, expected bidirectional with mixer = attention, which always sees "
             "the whole "
@@ -129,12 +138,12 @@ TEST(ModelConfigText, SetsAndShowsEveryKey) {
   ModelConfig config;
   set_config_value(config, "image_size", "96", "--img-size");
   EXPECT_EQ(config_value(config, "image_size"), "96,96");
-  EXPECT_EQ(config_choices("decay"), (std::vector<std::string>{"raster", "row"}));
+  EXPECT_EQ(config_choices("decay"), (std::vector<std::string>{"raster", "row", "manhattan"}));
   EXPECT_TRUE(config_choices("width").empty());
   EXPECT_EQ(message_of([&] { set_config_value(config, "image_size", "96x", "--img-size"); }),
             "--img-size is '96x', expected one whole number, or height,width");
   EXPECT_EQ(message_of([&] { set_config_value(config, "decay", "rows", "--decay"); }),
-            "--decay is 'rows', expected one of raster, row. Did you mean 'row'?");
+            "--decay is 'rows', expected one of raster, row, manhattan. Did you mean 'row'?");
   EXPECT_EQ(message_of([&] { set_config_value(config, "cpe", "yes", "--cpe"); }),
             "--cpe is 'yes', expected one of true, false.");
   EXPECT_EQ(message_of([&] { set_config_value(config, "dephth", "1", "config.toml"); }),
