@@ -141,7 +141,9 @@ Explainer::Explainer(const Classifier& classifier, Backend& backend, const View&
   Arena measured;
   {
     pass_.start(measured, {}, /*measuring=*/true);
-    model_.backward(pass_, model_.forward(pass_, images_.view()));
+    const Tensor logits = model_.classify(pass_, model_.embed(pass_, images_.view()));
+    model_.backward_to_tokens(pass_, Tensor(d_logits_.view()));
+    while (pass_.saved() > 0) pass_.take();
   }
   memory_ = Allocation(backend, measured.peak_bytes());
   arena_ = std::make_unique<Arena>(memory_.buffer());

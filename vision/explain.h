@@ -44,8 +44,8 @@ class Explainer {
   Explanation kind_;
   Allocation gradients_, images_, d_logits_, memory_;
   layers::TableCache tables_;
-  layers::Pass pass_;
   std::unique_ptr<Arena> arena_;
+  layers::Pass pass_;  // after the arena, whose tensors it holds
   std::vector<float> logits_;
   std::vector<double> rollout_;  // [tokens, tokens], row-major, of the image looked at
 };

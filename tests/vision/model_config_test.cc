@@ -68,9 +68,10 @@ TEST(ModelConfigJson, RefusesWhatItDoesNotKnow) {
             "file: model: cpe is 1, expected true or false");
   EXPECT_EQ(json_refusal([](auto& json) { json["image_size"] = 28; }),
             "file: model: image_size is 28, expected [height, width]");
-  EXPECT_EQ(json_refusal([](auto& json) { json["scan"] = "casual"; }),
-            "file: model: scan is 'casual', expected one of causal, alternate, bidirectional. Did you mean "
-            "'causal'?");
+  EXPECT_EQ(
+      json_refusal([](auto& json) { json["scan"] = "casual"; }),
+      "file: model: scan is 'casual', expected one of causal, alternate, bidirectional, cross. Did you mean "
+      "'causal'?");
   EXPECT_EQ(message_of([] { parse_model_config("[]", "file: model"); }), "file: model: not a JSON object");
   EXPECT_EQ(message_of([] { parse_model_config("{", "file: model"); }), "file: model: not a JSON object");
 }

@@ -69,7 +69,7 @@ inline std::vector<ModelConfig> retnets() {
           config.decay = decay;
           config.pool = pool;
           if (decay != ops::DecayKind::raster) config.position = retention::Position::axial;
-          if (scan == Scan::cross) config.heads = 4;
+          if (scan == Scan::cross) config.width = 16, config.heads = 4;
           all.push_back(config);
         }
       }
