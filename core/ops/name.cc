@@ -45,6 +45,9 @@ const char* name(const Add&) {
 const char* name(const BroadcastAdd&) {
   return "BroadcastAdd";
 }
+const char* name(const ScaleSamples&) {
+  return "ScaleSamples";
+}
 const char* name(const Activation&) {
   return "Activation";
 }
@@ -95,6 +98,12 @@ const char* name(const PoolTokens&) {
 }
 const char* name(const PoolTokensGradient&) {
   return "PoolTokensGradient";
+}
+const char* name(const Softmax&) {
+  return "Softmax";
+}
+const char* name(const SoftmaxGradient&) {
+  return "SoftmaxGradient";
 }
 const char* name(const CrossEntropy&) {
   return "CrossEntropy";

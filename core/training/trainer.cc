@@ -8,6 +8,7 @@
 #include "core/base/check.h"
 #include "core/base/error.h"
 #include "core/training/metrics.h"
+#include "core/training/mixing.h"
 
 namespace vretnet::training {
 
@@ -44,7 +45,8 @@ std::int64_t Trainer::steps_per_epoch() const {
 double Trainer::learning_rate() const {
   Schedule schedule{options_.learning_rate, options_.minimum_learning_rate, options_.warmup_start};
   schedule.warmup_steps = std::llround(options_.warmup_epochs * static_cast<double>(steps_per_epoch()));
-  schedule.total_steps = total_steps();
+  schedule.total_steps = steps_per_epoch() * options_.epochs;
+  schedule.cooldown = options_.cooldown_epochs > 0;
   schedule.constant = options_.constant_rate;
   return training::learning_rate(schedule, position_.step);
 }
@@ -90,9 +92,7 @@ void Trainer::add_gradients(const Batch& batch, std::int64_t group) {
   const std::int64_t count = batch.count, classes = model_.classes();
   const View logits = session_.forward(batch.images, count);
 
-  std::fill_n(host_targets_.begin(), count * classes, 0.0f);
-  for (std::int64_t i = 0; i < count; ++i)
-    host_targets_[static_cast<std::size_t>(i * classes + batch.labels[i])] = 1;
+  fill_targets(batch, classes, host_targets_);
   const auto part = [&](const Allocation& whole) { return whole.view().slice(0, 0, count); };
   backend_.upload(part(targets_), host_targets_.data());
   ops::CrossEntropy loss{logits, part(targets_), class_weights_.view(), part(losses_), part(d_logits_)};
@@ -106,7 +106,7 @@ void Trainer::add_gradients(const Batch& batch, std::int64_t group) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float* row = host_logits_.data() + i * classes;
     position_.loss_sum += host_losses_[static_cast<std::size_t>(i)];
-    position_.correct += rank_of({row, static_cast<std::size_t>(classes)}, batch.labels[i]) == 0;
+    position_.correct += rank_of({row, static_cast<std::size_t>(classes)}, heavier_label(batch, i)) == 0;
   }
   position_.images += count;
 }

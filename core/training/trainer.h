@@ -13,7 +13,8 @@ namespace vretnet::training {
 
 struct TrainingOptions {
   std::int64_t epochs = 10;
-  std::int64_t accumulation = 1;  // batches whose gradients are averaged into one step
+  std::int64_t cooldown_epochs = 0;  // more epochs after these, at the minimum learning rate
+  std::int64_t accumulation = 1;     // batches whose gradients are averaged into one step
   double learning_rate = 1e-3, minimum_learning_rate = 1e-5, warmup_start = 1e-6;
   double warmup_epochs = 1;
   bool constant_rate = false;
@@ -26,11 +27,11 @@ struct TrainingOptions {
 // Where a run stands between two steps: with the weights, moments and average this is all that a resume
 // needs.
 struct Position {
-  std::int64_t epoch = 0;  // the running one, from 0
-  std::int64_t batch = 0;  // batches of it already used
-  std::int64_t step = 0;   // optimizer steps since the start
-  double loss_sum = 0;     // over the images of the running epoch
-  std::int64_t images = 0, correct = 0;
+  std::int64_t epoch = 0;                // the running one, from 0
+  std::int64_t batch = 0;                // batches of it already used
+  std::int64_t step = 0;                 // optimizer steps since the start
+  double loss_sum = 0;                   // over the images of the running epoch
+  std::int64_t images = 0, correct = 0;  // of mixed images the heavier label counts
   bool operator==(const Position&) const = default;
 };
 
@@ -51,9 +52,10 @@ class Trainer {
   void next_epoch();
 
   const Position& position() const { return position_; }
-  bool finished() const { return position_.epoch >= options_.epochs; }
+  std::int64_t epochs() const { return options_.epochs + options_.cooldown_epochs; }
+  bool finished() const { return position_.epoch >= epochs(); }
   std::int64_t steps_per_epoch() const;
-  std::int64_t total_steps() const { return steps_per_epoch() * options_.epochs; }
+  std::int64_t total_steps() const { return steps_per_epoch() * epochs(); }
   double learning_rate() const;                    // of the next step
   double last_loss() const { return last_loss_; }  // mean over the images of the last step
   double gradient_norm() { return optimizer_.gradient_norm(); }

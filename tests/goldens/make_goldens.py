@@ -21,6 +21,7 @@ from torchscale.component.multiscale_retention import MultiScaleRetention
 
 import golden_random
 import vision_retnet_reference as reference
+from augment_goldens import augment_golden, mixing_golden
 from model_goldens import configs, model_golden
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -28,7 +29,7 @@ DATA = pathlib.Path(__file__).parent / "data"
 
 def save(name, metadata, tensors):
     """A safetensors file, the same bytes each time (the package's writer shuffles the metadata)."""
-    kinds = {"float64": "F64", "float32": "F32", "int64": "I64"}
+    kinds = {"float64": "F64", "float32": "F32", "int64": "I64", "uint8": "U8"}
     header, data = {"__metadata__": {"format": "vretnet-golden"} | metadata}, b""
     for key, value in tensors.items():
         piece = np.ascontiguousarray(value).tobytes()
@@ -77,8 +78,9 @@ def make_retention():
     grid = itertools.product((False, True), (("raster", "slow"), ("raster", "fast"), ("row", "slow"), ("row", "fast")),
                              ("none", "raster", "axial"))
     for number, (bidirectional, (decay, speed), position) in enumerate(grid):
-        mask = reference.decay_mask(bidirectional, decay, speed, heads, height, width)
-        for head, delta in enumerate(reference.decay_complements(heads, speed)):
+        deltas = reference.decay_complements(heads, speed)
+        mask = reference.decay_mask(bidirectional, decay, deltas, height, width)
+        for head, delta in enumerate(deltas):
             closed = [reference.row_sum(bidirectional, decay, delta, height, width, n) for n in range(tokens)]
             np.testing.assert_allclose(closed, mask[head].sum(-1).numpy(), rtol=1e-14)
         case = f"{'bidirectional' if bidirectional else 'causal'}_{decay}_{speed}_{position}"
@@ -90,7 +92,7 @@ def make_retention():
         for x in (q, k, v):
             x.requires_grad_()
         out = reference.retention(
-            *(x.transpose(1, 2) for x in (q, k, v)), bidirectional=bidirectional, decay=decay, speed=speed,
+            *(x.transpose(1, 2) for x in (q, k, v)), bidirectional=bidirectional, decay=decay, deltas=deltas,
             position=position, height=height, width=width,
         ).transpose(1, 2)
         out.backward(d_o)
@@ -204,6 +206,8 @@ def main():
         "torchscale": make_torchscale,
         "timm_vit_tiny": make_timm_vit_tiny,
         "resample": make_resample,
+        "augment": lambda: save("augment", *augment_golden()),
+        "mixing": lambda: save("mixing", *mixing_golden()),
     }
     makers |= {f"model_{config.name}": lambda config=config: make_model(config) for config in configs()}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

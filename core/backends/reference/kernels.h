@@ -14,3 +14,4 @@
 #include "core/backends/reference/pooling.h"
 #include "core/backends/reference/quantized_gemm.h"
 #include "core/backends/reference/rotate.h"
+#include "core/backends/reference/softmax.h"
