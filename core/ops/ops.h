@@ -371,13 +371,13 @@ struct Lerp {
   View x, y, step_scalars;
 };
 
-using Op =
-    std::variant<Gemm, QuantizedGemm, Convert, ColumnSum, Convolution, ConvolutionInputGradient,
-                 ConvolutionWeightGradient, Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient, Patches, Add, BroadcastAdd,
-                 ScaleSamples, Activation, ActivationGradient, Gate, GateGradient, LayerNorm,
-                 LayerNormGradient, HeadNorm, HeadNormGradient, Rotate, Retention, RetentionGradient,
-                 RetentionBlock, RetentionBlockGradient, Attention, AttentionGradient, PoolTokens,
-                 PoolTokensGradient, Softmax, SoftmaxGradient, CrossEntropy, SquaredNorm, AdamW, Lerp>;
+using Op = std::variant<Gemm, QuantizedGemm, Convert, ColumnSum, Convolution, ConvolutionInputGradient,
+                        ConvolutionWeightGradient, Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient,
+                        Patches, Add, BroadcastAdd, ScaleSamples, Activation, ActivationGradient, Gate,
+                        GateGradient, LayerNorm, LayerNormGradient, HeadNorm, HeadNormGradient, Rotate,
+                        Retention, RetentionGradient, RetentionBlock, RetentionBlockGradient, Attention,
+                        AttentionGradient, PoolTokens, PoolTokensGradient, Softmax, SoftmaxGradient,
+                        CrossEntropy, SquaredNorm, AdamW, Lerp>;
 
 const char* name_of(const Op& op);  // "LayerNormGradient"
 // The name with what decides the op's cost: of a Gemm M x N x K and what is fused to it ("Gemm 197x768x192
