@@ -168,9 +168,9 @@ std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSetti
   load.reset();
   ProfiledBackend profiled(*backend, label);
   profiled.watch(false);
-  load = make_load(profiled);
-  load->run();
-  const auto seconds = median_seconds(*load, profiled, settings.repeats, stop);
+  const std::unique_ptr<Load> watched = make_load(profiled);
+  watched->run();
+  const auto seconds = median_seconds(*watched, profiled, settings.repeats, stop);
   if (stop()) return std::nullopt;
   result.ops = op_rows(seconds, observed.recorded(), label);
   return result;
