@@ -12,6 +12,7 @@
 #include "core/backends/available.h"
 #include "core/base/error.h"
 #include "core/conformance/conformance.h"
+#include "core/ops/communicator.h"
 
 namespace vretnet {
 namespace {
