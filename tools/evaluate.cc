@@ -19,6 +19,7 @@
 #include "tools/recipe.h"
 #include "tools/robustness.h"
 #include "tools/terminal.h"
+#include "tools/test_time.h"
 #include "tools/trained_model.h"
 
 namespace vretnet::tools {
@@ -27,7 +28,7 @@ namespace {
 using nlohmann::json;
 
 struct EvaluateFlags {
-  std::string data_dir, model, split = "val", output, format = "text", cache = "off";
+  std::string data_dir, model, split = "val", output, format = "text", cache = "off", tta = "none";
   std::int64_t batch_size = 64;
   int workers = 1;
   std::size_t top_losses = 100;
@@ -102,10 +103,12 @@ int evaluate_model(const EvaluateFlags& flags) {
   const auto evaluate = [&](datasets::Loader& source) {
     const training::Evaluation evaluation = training::evaluate(
         *classifier.model, *backend, weights.view(), pass_options(flags.machine, layers::Mode::inference),
-        source, [&](std::int64_t seen) {
+        source,
+        [&](std::int64_t seen) {
           progress.update(seen_before + seen);
           return true;
-        });
+        },
+        test_time_augmentation(flags.tta));
     seen_before += dataset->size();
     return evaluation;
   };
@@ -172,6 +175,7 @@ Command evaluate_command() {
             ->check(CLI::IsMember({"auto", "ram", "off"}));
         app.add_option("--top-losses", flags->top_losses, "rows of top_losses.csv")
             ->check(count_range(0, 1 << 30));
+        add_test_time_flag(app, flags->tta);
         app.add_option("--fail-under", flags->fail_under, "exit code 1 when top-1 is lower")
             ->check(number_range(0.0, 1.0));
         app.add_option("--format", flags->format, "text or json")->check(CLI::IsMember({"text", "json"}));

@@ -16,6 +16,7 @@
 #include "core/base/file.h"
 #include "core/model/weights.h"
 #include "core/training/evaluate.h"
+#include "tools/class_weights.h"
 #include "tools/environment.h"
 #include "tools/evaluation_files.h"
 #include "tools/interrupt.h"
@@ -71,9 +72,13 @@ int TrainingRun::run() {
   }
   say(fmt::format("run     {}   seed {}   resume with: vretnet train --resume {}", folder_->path().string(),
                   recipe.seed, folder_->path().string()));
-  while (!trainer_->finished()) {
+  while (!trainer_->finished() && !out_of_patience()) {
     train_epoch();
     if (interrupt_requested() || !validate()) return stopped();
+  }
+  if (!trainer_->finished()) {
+    say(fmt::format("stopped early: no better top1 in {} epochs since epoch {}", recipe.patience,
+                    best_.epoch));
   }
   summarise();
   return 0;
@@ -153,6 +158,14 @@ void TrainingRun::take_weights(const vision::Classifier& file) {
 
 void TrainingRun::open_trainer() {
   const Recipe& recipe = flags_.recipe;
+  if (recipe.patience > 0 && !data_.val) {
+    throw UsageError(
+        fmt::format("--patience: {}, but there are no validation images to judge by", recipe.patience));
+  }
+  // A resumed run keeps its own, whatever has become of the file.
+  class_weights_ =
+      saved_ ? saved_->class_weights
+             : class_weights(recipe.class_weights, datasets::class_counts(*data_.train), data_.class_names);
   machines_ = make_machines(machine_);
   backend_ = machines_.front().get();
 
@@ -167,17 +180,25 @@ void TrainingRun::open_trainer() {
   options.cache = datasets::parse_cache_mode(flags_.cache);
   options.max_skip_share = flags_.max_skip_share;
   options.remedy = fmt::format("move them away with: vretnet data check {} --fix move:OUT", recipe.data_dir);
+  options.balanced = recipe.balanced;
   train_loader_ = std::make_unique<datasets::Loader>(data_.train, options);
+  const training::MixingOptions mixing = mixing_options(recipe);
+  if (mixing.on()) {
+    mixing_ = std::make_unique<training::MixingSource>(*train_loader_, mixing,
+                                                       model_->input_shape(recipe.batch_size));
+  }
   if (data_.val) {
-    options.shuffle = options.drop_last = false;
+    options.shuffle = options.drop_last = options.balanced = false;
     options.augmentation.reset();
     val_loader_ = std::make_unique<datasets::Loader>(data_.val, options);
   }
   training::TrainingOptions training = training_options(recipe);
   training.pass = pass_options(machine_, layers::Mode::training);
+  training.class_weights = class_weights_;
+  training::BatchSource& source = mixing_ ? static_cast<training::BatchSource&>(*mixing_) : *train_loader_;
   std::vector<Backend*> machines;
   for (const auto& machine : machines_) machines.push_back(machine.get());
-  trainer_ = std::make_unique<training::Trainer>(*model_, machines, *train_loader_, training);
+  trainer_ = std::make_unique<training::Trainer>(*model_, machines, source, training);
   say(fmt::format("model   {}  {} parameters, {}FLOP an image   {}  f32", description_.config.name,
                   count_text(static_cast<double>(model_->parameters().count())),
                   count_text(forward_flops(*model_)), machines_text()));
@@ -228,13 +249,13 @@ void TrainingRun::train_epoch() {
   const Recipe& recipe = flags_.recipe;
   const std::int64_t epoch = trainer_->position().epoch;
   const std::int64_t images = train_loader_->batches() * recipe.batch_size;
-  Progress progress(fmt::format("epoch {:2}/{}", epoch + 1, recipe.epochs), images, "img");
+  Progress progress(fmt::format("epoch {:2}/{}", epoch + 1, trainer_->epochs()), images, "img");
   progress.start_from(trainer_->position().images);
   while (!interrupt_requested() && trainer_->step()) {
     const training::Position& position = trainer_->position();
     progress.update(position.images,
                     fmt::format("loss {:.3f}", position.loss_sum / static_cast<double>(position.images)),
-                    (recipe.epochs - epoch - 1) * images);
+                    (trainer_->epochs() - epoch - 1) * images);
     if (flags_.save_every_steps > 0 && position.step % flags_.save_every_steps == 0) commit();
   }
   epoch_rate_ = progress.rate();
@@ -252,11 +273,11 @@ bool TrainingRun::validate() {
               {"train_loss", train_loss},
               {"train_top1", train_top1}};
   std::string line =
-      fmt::format("epoch {:2}/{}  train {:.3f}", position.epoch + 1, flags_.recipe.epochs, train_loss);
+      fmt::format("epoch {:2}/{}  train {:.3f}", position.epoch + 1, trainer_->epochs(), train_loss);
   std::string values = ",,,";
   bool better = true;  // without validation the newest is the best
   if (val_loader_) {
-    Progress progress(fmt::format("epoch {:2}/{} validation", position.epoch + 1, flags_.recipe.epochs),
+    Progress progress(fmt::format("epoch {:2}/{} validation", position.epoch + 1, trainer_->epochs()),
                       data_.val->size(), "img");
     const training::Evaluation evaluation = training::evaluate(
         *model_, *backend_, trainer_->best_weights(), pass_options(machine_, layers::Mode::inference),
@@ -302,6 +323,13 @@ bool TrainingRun::validate() {
   return true;
 }
 
+// Asked between epochs, so the answer is the same after a resume.
+bool TrainingRun::out_of_patience() const {
+  const std::int64_t patience = flags_.recipe.patience, epoch = trainer_->position().epoch;
+  return patience > 0 && trainer_->position().batch == 0 && best_.epoch > 0 &&
+         epoch - best_.epoch >= patience;
+}
+
 // Sorted by file, and never shorter than what an earlier part of the run wrote: the same at the end of a run
 // whether or not it was interrupted. Before each commit: a resumed run does not meet again what it had met.
 void TrainingRun::write_skipped() {
@@ -339,7 +367,7 @@ nlohmann::json TrainingRun::image_counts() const {
 
 void TrainingRun::commit() {
   write_skipped();
-  const SavedRun run{description_, best_, image_counts(), folder_->lengths()};
+  const SavedRun run{description_, best_, image_counts(), class_weights_, folder_->lengths()};
   training::save_state(folder_->state(), *backend_, *trainer_, to_metadata(run));
   vision::save_classifier(folder_->file("last.safetensors"), description_, model_->parameters(),
                           model::download_values<float>(*backend_, trainer_->best_weights()));

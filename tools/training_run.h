@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/training/mixing.h"
 #include "core/training/saved_state.h"
 #include "datasets/loader.h"
 #include "datasets/registry.h"
@@ -47,6 +48,7 @@ class TrainingRun {
   void resume_folder();
   void train_epoch();
   bool validate();  // false when a stop was asked for
+  bool out_of_patience() const;
   void write_skipped();
   nlohmann::json image_counts() const;
   void commit();  // last.state.safetensors, then last.safetensors
@@ -63,7 +65,9 @@ class TrainingRun {
   std::vector<std::unique_ptr<Backend>> machines_;
   Backend* backend_ = nullptr;  // the first of them
   std::unique_ptr<datasets::Loader> train_loader_, val_loader_;
+  std::unique_ptr<training::MixingSource> mixing_;  // around train_loader_
   std::unique_ptr<training::Trainer> trainer_;
+  std::vector<float> class_weights_;
   std::optional<RunFolder> folder_;
   std::optional<SavedRun> saved_;  // of the run that is resumed
   std::vector<MovedPath> moved_;   // since then

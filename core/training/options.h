@@ -12,7 +12,8 @@ namespace vretnet::training {
 
 struct TrainingOptions {
   std::int64_t epochs = 10;
-  std::int64_t accumulation = 1;  // batches whose gradients are averaged into one step
+  std::int64_t cooldown_epochs = 0;  // more epochs after these, at the minimum learning rate
+  std::int64_t accumulation = 1;     // batches whose gradients are averaged into one step
   double learning_rate = 1e-3, minimum_learning_rate = 1e-5, warmup_start = 1e-6;
   double warmup_epochs = 1;
   bool constant_rate = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/check.h"
+#include "core/training/mixing.h"
 
 namespace vretnet::training {
 
@@ -39,17 +40,14 @@ std::vector<View> Replica::state() const {
   return views;
 }
 
-void Replica::load(const float* images, const std::int32_t* labels, std::int64_t count) {
-  loaded_ = count;
-  if (count == 0) return;
-  if (session_.load(images, count)) {
+void Replica::load(const Batch& part) {
+  loaded_ = part.count;
+  if (loaded_ == 0) return;
+  if (session_.load(part.images, loaded_)) {
     for (Step& step : steps_) step.work.forget();
   }
-  const std::int64_t classes = targets_.view().extent(1);
-  std::fill_n(host_targets_.begin(), count * classes, 0.0f);
-  for (std::int64_t i = 0; i < count; ++i)
-    host_targets_[static_cast<std::size_t>(i * classes + labels[i])] = 1;
-  backend_.upload(targets_.view().slice(0, 0, count), host_targets_.data());
+  fill_targets(part, targets_.view().extent(1), host_targets_);
+  backend_.upload(targets_.view().slice(0, 0, loaded_), host_targets_.data());
 }
 
 void Replica::queue(const Part& part) {

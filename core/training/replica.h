@@ -7,6 +7,7 @@
 
 #include "core/model/session.h"
 #include "core/ops/recorded.h"
+#include "core/training/batch_source.h"
 #include "core/training/gradient_sum.h"
 #include "core/training/optimizer.h"
 #include "core/training/options.h"
@@ -21,8 +22,8 @@ class Replica {
   Replica(const model::Model& model, Backend& backend, std::int64_t most_images,
           const TrainingOptions& options);
 
-  // The images (as Session::forward) and labels [count] that the next queue() works on; count may be 0.
-  void load(const float* images, const std::int32_t* labels, std::int64_t count);
+  // The part of a batch that the next queue() works on; its count may be 0.
+  void load(const Batch& part);
 
   // What of a step the loaded images are.
   struct Part {

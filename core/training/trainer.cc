@@ -11,6 +11,7 @@
 #include "core/base/error.h"
 #include "core/ops/communicator.h"
 #include "core/training/metrics.h"
+#include "core/training/mixing.h"
 
 namespace vretnet::training {
 
@@ -50,7 +51,8 @@ std::int64_t Trainer::steps_per_epoch() const {
 double Trainer::learning_rate() const {
   Schedule schedule{options_.learning_rate, options_.minimum_learning_rate, options_.warmup_start};
   schedule.warmup_steps = std::llround(options_.warmup_epochs * static_cast<double>(steps_per_epoch()));
-  schedule.total_steps = total_steps();
+  schedule.total_steps = steps_per_epoch() * options_.epochs;
+  schedule.cooldown = options_.cooldown_epochs > 0;
   schedule.constant = options_.constant_rate;
   return training::learning_rate(schedule, position_.step);
 }
@@ -93,12 +95,17 @@ bool Trainer::load_next() {
   if (!loaded_) return false;
   next_.count = batch->count;
   next_.position = batch->position;
-  next_.labels.assign(batch->labels, batch->labels + batch->count);
+  next_.labels.clear();
+  for (std::int64_t i = 0; i < batch->count; ++i) next_.labels.push_back(heavier_label(*batch, i));
   const std::int64_t pixels = model_.input_shape(1).elements();
   workers_.each([&](int machine) {
     const std::int64_t begin = share_begin(batch->count, machine);
-    at(machine).load(batch->images + begin * pixels, batch->labels + begin,
-                     share_begin(batch->count, machine + 1) - begin);
+    Batch part = *batch;
+    part.count = share_begin(batch->count, machine + 1) - begin;
+    part.images += begin * pixels;
+    part.labels += begin;
+    if (part.other_labels != nullptr) part.other_labels += begin;
+    at(machine).load(part);
   });
   return true;
 }
@@ -145,7 +152,7 @@ bool Trainer::step() {
   }
   if (used == 0) return false;
   if (used < group) {  // the source had fewer batches than it had promised
-    workers_.each([&](int machine) { at(machine).load(nullptr, nullptr, 0); });
+    workers_.each([&](int machine) { at(machine).load({}); });
     queue({.first = false});
   }
   const std::int64_t images = position_.images - before.images;

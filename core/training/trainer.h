@@ -17,11 +17,11 @@ namespace vretnet::training {
 // Where a run stands between two steps: with the weights, moments and average this is all that a resume
 // needs.
 struct Position {
-  std::int64_t epoch = 0;  // the running one, from 0
-  std::int64_t batch = 0;  // batches of it already used
-  std::int64_t step = 0;   // optimizer steps since the start
-  double loss_sum = 0;     // over the images of the running epoch
-  std::int64_t images = 0, correct = 0;
+  std::int64_t epoch = 0;                // the running one, from 0
+  std::int64_t batch = 0;                // batches of it already used
+  std::int64_t step = 0;                 // optimizer steps since the start
+  double loss_sum = 0;                   // over the images of the running epoch
+  std::int64_t images = 0, correct = 0;  // of mixed images the heavier label counts
   bool operator==(const Position&) const = default;
 };
 
@@ -49,9 +49,10 @@ class Trainer {
   void next_epoch();
 
   const Position& position() const { return position_; }
-  bool finished() const { return position_.epoch >= options_.epochs; }
+  std::int64_t epochs() const { return options_.epochs + options_.cooldown_epochs; }
+  bool finished() const { return position_.epoch >= epochs(); }
   std::int64_t steps_per_epoch() const;
-  std::int64_t total_steps() const { return steps_per_epoch() * options_.epochs; }
+  std::int64_t total_steps() const { return steps_per_epoch() * epochs(); }
   double learning_rate() const;                            // of the next step
   double last_loss() const { return last_loss_; }          // mean over the images of the last step
   double gradient_norm() const { return gradient_norm_; }  // of the last step, before clipping
@@ -69,7 +70,7 @@ class Trainer {
   // A batch that lies on the machines.
   struct Loaded {
     std::int64_t count = 0, position = 0;
-    std::vector<std::int32_t> labels;
+    std::vector<std::int32_t> labels;  // what counts as right
   };
   void go_to(const Position& position);
   bool load_next();
