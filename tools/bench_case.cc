@@ -182,32 +182,37 @@ std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSetti
   const auto label = [&](const ops::Op& op) -> std::string {
     return settings.ops == OpRows::shapes ? ops::label_of(op) : ops::name_of(op);
   };
-  ProfiledBackend profiled(observed, label);
-  profiled.watch(false);
-  Backend& machine = settings.ops == OpRows::none ? static_cast<Backend&>(observed) : profiled;
-  std::unique_ptr<Load> load;
-  if (point.training) {
-    load = std::make_unique<TrainingLoad>(*model, machine, point);
-  } else {
-    load = std::make_unique<InferenceLoad>(*model, machine, point);
-  }
+  const auto make_load = [&](Backend& machine) -> std::unique_ptr<Load> {
+    if (point.training) return std::make_unique<TrainingLoad>(*model, machine, point);
+    return std::make_unique<InferenceLoad>(*model, machine, point);
+  };
 
-  result.seconds = measure::repeat([&] { load->run(); }, settings.repeats, stop);
+  std::unique_ptr<Load> load = make_load(observed);
+  observed.record(true);
+  load->run();  // the first time op by op, whatever the machine records later
+  observed.record(false);
+  measure::RepeatOptions repeats = settings.repeats;
+  repeats.machine = backend.get();
+  result.own_clock = backend->has_clock();
+  result.seconds = measure::repeat([&] { load->run(); }, repeats, stop);
   result.model_bytes = static_cast<double>(observed.peak_bytes());
   result.process_bytes = static_cast<double>(measure::peak_memory());
-  std::map<std::string, double> seconds;
-  if (settings.ops != OpRows::none && !stop()) {
-    seconds = median_seconds(*load, profiled, settings.repeats, stop);
-  }
   if (stop()) return std::nullopt;
-  observed.record(true);
-  load->run();
-  observed.record(false);
-  if (settings.ops != OpRows::none) result.ops = op_rows(seconds, observed.recorded(), label);
+  for (const ops::Op& op : observed.recorded()) result.costs.push_back({ops::flops(op), ops::bytes(op)});
+  for (const OpCost& cost : result.costs) result.flops += cost.flops;
   result.form_ran = form_of(observed.recorded());
-  for (const ops::Op& op : observed.recorded()) result.flops += ops::flops(op);
   result.products_rate = measure::products_rate(observed, observed.recorded(),
                                                 std::min(kProductSeconds, settings.repeats.seconds));
+  if (settings.ops == OpRows::none) return result;
+
+  load.reset();
+  ProfiledBackend profiled(*backend, label);
+  profiled.watch(false);
+  const std::unique_ptr<Load> watched = make_load(profiled);
+  watched->run();
+  const auto seconds = median_seconds(*watched, profiled, settings.repeats, stop);
+  if (stop()) return std::nullopt;
+  result.ops = op_rows(seconds, observed.recorded(), label);
   return result;
 }
 

@@ -70,6 +70,7 @@ struct MachineLists {
 void add_machine_lists(CLI::App& app, MachineLists& lists);
 // Throws UsageError where this build or this machine has not what was asked for.
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags);
+std::vector<std::unique_ptr<Backend>> make_machines(const MachineFlags& flags);  // to train on
 // Throws UsageError where training is asked to run on integers.
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode);
 // Whether inference runs on the integers of `model`, which holds some or not: auto does where the backend

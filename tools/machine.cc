@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <sstream>
+
 #include "core/backends/available.h"
 #include "core/base/error.h"
 #include "tools/command.h"
@@ -18,20 +20,28 @@ const std::vector<std::string> kForms{"auto", "parallel", "chunkwise", "recurren
 
 CLI::Validator device_name() {
   const auto find_mistake = [](const std::string& text) -> std::string {
-    const std::string number = text.starts_with("cuda:") ? text.substr(5) : "0";
-    const bool is_number =
-        !number.empty() && number.size() <= 3 && number.find_first_not_of("0123456789") == std::string::npos;
-    if (text == "auto" || text == "cpu" || text == "cuda" || (text.starts_with("cuda:") && is_number))
-      return "";
-    return "'" + text + "' is no device: auto, cpu, cuda or cuda:N";
+    if (text == "auto" || text == "cpu" || text == "cuda") return "";
+    const bool numbered = text.starts_with("cuda:");
+    std::istringstream numbers(numbered ? text.substr(5) + "," : "");
+    bool right = numbered;
+    for (std::string number; std::getline(numbers, number, ',');) {
+      right &= !number.empty() && number.size() <= 3 &&
+               number.find_first_not_of("0123456789") == std::string::npos;
+    }
+    return right ? "" : "'" + text + "' is no device: auto, cpu, cuda, cuda:N or (to train) cuda:N,M";
   };
   return {find_mistake, "DEVICE"};
+}
+
+const std::string& backend_name(const MachineFlags& flags) {
+  return flags.device.starts_with("cuda") ? flags.device : flags.backend;
 }
 
 }  // namespace
 
 void add_device_flags(CLI::App& app, MachineFlags& flags) {
-  app.add_option("--device", flags.device, "auto (the cpu), cpu, cuda, or cuda:N, the GPU with number N")
+  app.add_option("--device", flags.device,
+                 "auto (the cpu), cpu, cuda, cuda:N (GPU number N); train: cuda:N,M")
       ->check(device_name());
   app.add_option("--backend", flags.backend, "onednn, or reference (slow, plain loops)")
       ->check(CLI::IsMember(available_backends()));
@@ -62,8 +72,11 @@ int thread_count(const MachineFlags& flags) {
 }
 
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags) {
-  const bool on_gpu = flags.device.starts_with("cuda");
-  return make_backend(on_gpu ? flags.device : flags.backend, thread_count(flags));
+  return make_backend(backend_name(flags), thread_count(flags));
+}
+
+std::vector<std::unique_ptr<Backend>> make_machines(const MachineFlags& flags) {
+  return make_backends(backend_name(flags), thread_count(flags));
 }
 
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode) {

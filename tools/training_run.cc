@@ -166,7 +166,8 @@ void TrainingRun::open_trainer() {
   class_weights_ =
       saved_ ? saved_->class_weights
              : class_weights(recipe.class_weights, datasets::class_counts(*data_.train), data_.class_names);
-  backend_ = make_machine(machine_);
+  machines_ = make_machines(machine_);
+  backend_ = machines_.front().get();
 
   datasets::LoaderOptions options;
   options.batch_size = recipe.batch_size;
@@ -195,10 +196,17 @@ void TrainingRun::open_trainer() {
   training.pass = pass_options(machine_, layers::Mode::training);
   training.class_weights = class_weights_;
   training::BatchSource& source = mixing_ ? static_cast<training::BatchSource&>(*mixing_) : *train_loader_;
-  trainer_ = std::make_unique<training::Trainer>(*model_, *backend_, source, training);
+  std::vector<Backend*> machines;
+  for (const auto& machine : machines_) machines.push_back(machine.get());
+  trainer_ = std::make_unique<training::Trainer>(*model_, machines, source, training);
   say(fmt::format("model   {}  {} parameters, {}FLOP an image   {}  f32", description_.config.name,
                   count_text(static_cast<double>(model_->parameters().count())),
-                  count_text(forward_flops(*model_)), backend_->description()));
+                  count_text(forward_flops(*model_)), machines_text()));
+}
+
+std::string TrainingRun::machines_text() const {
+  const std::string text = backend_->description();
+  return machines_.size() == 1 ? text : fmt::format("{} × {}", machines_.size(), text);
 }
 
 void TrainingRun::start_folder() {
@@ -206,8 +214,7 @@ void TrainingRun::start_folder() {
   write_file_atomically(folder_->file("config.toml"), recipe_text_);
   write_file_atomically(folder_->file("classes.json"),
                         json(data_.class_names).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
-  write_file_atomically(folder_->file("env.json"),
-                        environment_json(backend_->description(), thread_count(machine_)));
+  write_file_atomically(folder_->file("env.json"), environment_json(machines_text(), thread_count(machine_)));
   folder_->append("metrics.csv", "epoch,step,learning_rate,train_loss,train_top1,val_loss,val_top1,val_top5");
   if (pretrained_) {
     model::upload_values(*backend_, trainer_->weights(), *pretrained_);
@@ -221,7 +228,7 @@ void TrainingRun::start_folder() {
 }
 
 void TrainingRun::resume_folder() {
-  const std::string now = environment_json(backend_->description(), thread_count(machine_));
+  const std::string now = environment_json(machines_text(), thread_count(machine_));
   for (const std::string& difference : environment_differences(read_text(folder_->file("env.json")), now)) {
     say("warning: results may differ in the last bits from a run that was never stopped: " + difference);
   }

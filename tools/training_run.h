@@ -43,6 +43,7 @@ class TrainingRun {
   void open_model();
   void take_weights(const vision::Classifier& file);
   void open_trainer();
+  std::string machines_text() const;  // "2 × NVIDIA H100, …"
   void start_folder();
   void resume_folder();
   void train_epoch();
@@ -61,7 +62,8 @@ class TrainingRun {
   vision::Description description_;
   std::unique_ptr<vision::VisionModel> model_;
   std::optional<std::vector<float>> pretrained_;
-  std::unique_ptr<Backend> backend_;
+  std::vector<std::unique_ptr<Backend>> machines_;
+  Backend* backend_ = nullptr;  // the first of them
   std::unique_ptr<datasets::Loader> train_loader_, val_loader_;
   std::unique_ptr<training::MixingSource> mixing_;  // around train_loader_
   std::unique_ptr<training::Trainer> trainer_;

@@ -26,7 +26,7 @@ double best_seconds(Backend& backend, const ops::Op& op, double seconds) {
         backend.run(op);
         backend.synchronize();
       },
-      {.warm_up = 1, .repeats = kFewest, .seconds = seconds});
+      {.warm_up = 1, .repeats = kFewest, .seconds = seconds, .machine = &backend});
   return *std::min_element(times.begin(), times.end());
 }
 
@@ -94,7 +94,7 @@ double Limits::least_seconds(double flops, double bytes) const {
   for (const Bandwidth& each : bandwidths) {
     if (each.bytes <= bytes) rate = each.rate;
   }
-  return std::max(flops / gemm_rate, bytes / rate);
+  return std::max(flops / (promised ? fma_rate : gemm_rate), bytes / rate);
 }
 
 void Limits::improve(const Limits& again) {
@@ -107,8 +107,14 @@ void Limits::improve(const Limits& again) {
 
 Limits measure_limits(Backend& backend, int threads, double seconds) {
   Limits limits;
-  limits.fma_rate = fma_rate(threads, seconds);
   limits.gemm_rate = gemm_rate(backend, seconds);
+  if (const Peaks peaks = backend.peaks(); peaks.flops > 0) {
+    limits.promised = true;
+    limits.fma_rate = peaks.flops;
+    limits.bandwidths.push_back({0, peaks.bytes});
+    return limits;
+  }
+  limits.fma_rate = fma_rate(threads, seconds);
   for (const double bytes : kTriadBytes) {
     limits.bandwidths.push_back({bytes, triad_rate(bytes, threads, seconds)});
   }

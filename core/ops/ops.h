@@ -334,8 +334,8 @@ struct SoftmaxGradient {
 };
 
 // t = (1 − smoothing)·targets + smoothing·(Σ targets)/classes;  loss[b] = −Σ_c w_c t_c log
-// softmax(logits[b])_c; d_logits[b] = gradient_scale · ∂loss[b]/∂logits[b]. logits, targets, d_logits [batch,
-// classes], loss [batch], class_weight [classes] (optional, w = 1). d_logits is optional.
+// softmax(logits[b])_c; d_logits[b] = gradient_scale · ∂loss[b]/∂logits[b], NaN where loss[b] is not finite.
+// logits, targets, d_logits [batch, classes], loss [batch], class_weight [classes] (w = 1). The last two optional.
 struct CrossEntropy {
   View logits, targets, class_weight, loss, d_logits;
   float smoothing = 0;
@@ -358,7 +358,7 @@ enum StepScalar : int { kLearningRate, kBiasCorrection1, kBiasCorrection2, kEmaW
 // clip_grad_norm_); m = β₁m + (1−β₁)g; v = β₂v + (1−β₂)g²; parameter −= lr·weight_decay·parameter, then
 // parameter −= lr · (m / bias_correction1) / (√(v / bias_correction2) + ε)      (Loshchilov & Hutter 2019, as
 // PyTorch). parameter, gradient, first_moment, second_moment [n] contiguous; step_scalars [kStepScalars];
-// gradient_squared_norm [1].
+// gradient_squared_norm [1], needed for max_norm > 0. Where it is given and not finite, nothing changes.
 struct AdamW {
   View parameter, gradient, first_moment, second_moment, step_scalars, gradient_squared_norm;
   double beta1 = 0.9, beta2 = 0.999;  // double: 1 − β₂ of an f32 would be off by 1.3e-5
