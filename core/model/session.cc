@@ -51,7 +51,8 @@ void Session::release_memory() {
 }
 
 void Session::make_room(std::int64_t batch, std::size_t peak) {
-  const bool images = !images_.view() || images_.view().extent(0)<batch, arena = peak> arena_bytes();
+  const bool images = !images_.view() || images_.view().extent(0) < batch;
+  const bool arena = peak > arena_bytes();
   if (!images && !arena) return;
   for (Plan& known : plans_) known.forward.forget();
   moved_ = true;
