@@ -48,6 +48,10 @@ void check_options(const Dataset& dataset, const LoaderOptions& options) {
   if (options.prefetch < 1) refuse("prefetch", options.prefetch, "1 or more");
   if (!(options.max_skip_share >= 0))
     refuse("allowed share of unreadable images", options.max_skip_share, "0 … 1");
+  if (options.cache != CacheMode::Off && options.augmentation && options.augmentation->reduced_decoding) {
+    // Which pictures have their full pixels in the cache may depend on the memory that is free.
+    refuse("reduced decoding", "with a cache", "cache off");
+  }
   if (dataset.size() == 0) throw DataError("the data set holds no images");
 }
 
@@ -205,13 +209,14 @@ void Loader::Ring::fill(const Ticket& ticket, std::vector<Failure>& failures) {
     to.indices[std::size_t(place)] = index;
     float* out = to.images.data() + place * values_;
     try {
-      const vision::Image image = dataset_->read(index, options_.preprocessing.channels);
+      const int channels = options_.preprocessing.channels;
       if (options_.augmentation) {
+        vision::LazyImage image = dataset_->open(index, channels);
         Random random(options_.seed,
                       {std::uint64_t(Purpose::Augment), std::uint64_t(epoch_), std::uint64_t(index)});
         vision::augment(image, *options_.augmentation, options_.preprocessing, random, out);
       } else {
-        vision::preprocess(image, options_.preprocessing, out);
+        vision::preprocess(dataset_->read(index, channels), options_.preprocessing, out);
       }
     } catch (const vision::ImageError& error) {
       failures.push_back({place, error.reason, nullptr});

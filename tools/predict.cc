@@ -1,7 +1,12 @@
 // vretnet predict
 #include <fmt/format.h>
+#include <omp.h>
 
+#include <cstdio>
+#include <exception>
 #include <memory>
+#include <optional>
+#include <thread>
 
 #include "core/base/error.h"
 #include "core/model/weights.h"
@@ -10,6 +15,7 @@
 #include "tools/prediction_format.h"
 #include "tools/terminal.h"
 #include "vision/classify.h"
+#include "vision/decode_ahead.h"
 
 namespace vretnet::tools {
 namespace {
@@ -18,14 +24,141 @@ struct PredictFlags {
   std::vector<std::string> inputs;
   std::string model, format = "text";
   std::size_t top = 1;
+  std::int64_t batch_size = 8;
+  int workers = 0;
   bool recursive = false, stream = false;
   std::int64_t max_pixels = vision::DecodeLimits{}.max_pixels;
   double reject_below = 0;
+  double confident = 2;
   MachineFlags machine;
 };
 
+// Prints one answer an input and counts.
+class Report {
+ public:
+  Report(const PredictFlags& flags, const vision::Description& description)
+      : format_(flags.format, description.class_names, flags.top, flags.reject_below),
+        say_errors_(flags.format == "text" || flags.format == "csv") {
+    print(format_.begin());
+  }
+  void answer(const std::string& file, const vision::Answer& answer) {
+    print(format_.answer(file, answer));
+    ++answered_;
+  }
+  void failure(const std::string& file, const DataError& error) {
+    print(format_.failure(file, error.what()));
+    if (say_errors_) say_error(error.what());
+    ++answered_;
+    ++failed_;
+  }
+  // Whoever reads along, waits for these answers.
+  void flush() { std::fflush(stdout); }
+  int end() {
+    print(format_.end());
+    if (answered_ == 0) throw DataError("no image among the inputs");
+    return failed_ > 0 ? 3 : 0;
+  }
+
+ private:
+  PredictionFormat format_;
+  bool say_errors_;
+  std::size_t answered_ = 0, failed_ = 0;
+};
+
+// A thread that names the inputs to the queue, and ends when nobody wants more.
+class InputThread {
+ public:
+  InputThread(const PredictFlags& flags, vision::DecodeAhead& queue)
+      : queue_(queue), thread_([&flags, &queue] {
+          try {
+            for_each_input(
+                flags.inputs, flags.recursive, [&](const std::string& file) { return queue.push(file); },
+                [&] { return queue.flush(); });
+            queue.close();
+          } catch (...) {
+            queue.close(std::current_exception());
+          }
+        }) {}
+  ~InputThread() {
+    queue_.stop();
+    thread_.join();
+  }
+
+ private:
+  vision::DecodeAhead& queue_;
+  std::thread thread_;
+};
+
+// Batches of images, decoded by other threads while the model computes.
+void predict_batches(const PredictFlags& flags, const vision::Classifier& classifier, Backend& backend,
+                     const View& weights, const layers::Pass::Options& options,
+                     const vision::DecodeLimits& limits, Report& report) {
+  const auto batch = static_cast<std::size_t>(flags.batch_size);
+  const int workers = flags.workers > 0 ? flags.workers : omp_get_num_procs();
+  const vision::Preprocessing& preprocessing = classifier.description.preprocessing;
+  vision::DecodeAhead queue(preprocessing, limits, workers, 2 * batch + static_cast<std::size_t>(workers));
+  const InputThread inputs(flags, queue);
+  vision::ImageClassifier images(classifier, backend, weights, options);
+  std::vector<float> pixels;
+  for (auto items = queue.take(batch); !items.empty(); items = queue.take(batch)) {
+    pixels.clear();
+    for (const auto& item : items) pixels.insert(pixels.end(), item.pixels.begin(), item.pixels.end());
+    std::vector<vision::Answer> answers;
+    if (!pixels.empty()) {
+      answers =
+          images.classify(pixels.data(), static_cast<std::int64_t>(pixels.size() / preprocessing.values()));
+    }
+    std::size_t next = 0;
+    for (const auto& item : items) {
+      try {
+        if (item.error) std::rethrow_exception(item.error);
+        report.answer(item.file, answers[next++]);
+      } catch (const DataError& error) {
+        report.failure(item.file, error);
+      }
+    }
+    report.flush();
+  }
+}
+
+// One image after the other, row by row, with the answer so far on a terminal.
+void predict_streams(const PredictFlags& flags, const vision::Classifier& classifier, Backend& backend,
+                     const View& weights, const layers::Pass::Options& options,
+                     const vision::DecodeLimits& limits, Report& report) {
+  for_each_input(flags.inputs, flags.recursive, [&](const std::string& file) {
+    vision::StreamOptions stream;
+    stream.confident = flags.confident;
+    std::optional<Progress> progress;
+    if (shows_bars()) {
+      stream.progress = [&](const vision::Answer& so_far, int rows_read, int rows) {
+        if (!progress) progress.emplace(file, rows, "rows");
+        const auto best = static_cast<std::size_t>(so_far.ranking.front());
+        progress->update(rows_read, fmt::format("{} {:.1f}%", classifier.description.class_names[best],
+                                                100 * so_far.probabilities[best]));
+      };
+    }
+    try {
+      const vision::Answer answer =
+          vision::classify_stream(classifier, backend, weights, options, limits, file, stream);
+      progress.reset();
+      report.answer(file, answer);
+    } catch (const DataError& error) {
+      progress.reset();
+      report.failure(file, error);
+    }
+    report.flush();
+    return true;
+  });
+}
+
 int predict(const PredictFlags& flags) {
+  if (flags.confident <= 1 && !flags.stream) throw UsageError("--confident: only with --stream");
   const vision::Classifier classifier = vision::load_classifier(flags.model);
+  if (flags.stream) {
+    if (const std::string reason = classifier.model->why_not_streamable(); !reason.empty()) {
+      throw UsageError(fmt::format("--stream: {}: {}", flags.model, reason));
+    }
+  }
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
   const Allocation weights(*backend, DType::f32, {classifier.model->parameters().elements()});
   model::upload_values(*backend, weights.view(), classifier.values);
@@ -33,34 +166,10 @@ int predict(const PredictFlags& flags) {
   vision::DecodeLimits limits;
   limits.max_pixels = flags.max_pixels;
   const auto options = pass_options(flags.machine, layers::Mode::inference);
-  vision::ImageClassifier images(classifier, *backend, weights.view(), options, limits);
-  const auto classify = [&](const std::string& file) {
-    return flags.stream ? vision::classify_stream(classifier, *backend, weights.view(), options, limits, file)
-                        : images.classify(file);
-  };
-  if (flags.stream) {
-    if (const std::string reason = classifier.model->why_not_streamable(); !reason.empty()) {
-      throw UsageError(fmt::format("--stream: {}: {}", flags.model, reason));
-    }
-  }
-
-  const PredictionFormat format(flags.format, classifier.description.class_names, flags.top,
-                                flags.reject_below);
-  print(format.begin());
-  std::size_t answered = 0, failed = 0;
-  for_each_input(flags.inputs, flags.recursive, [&](const std::string& file) {
-    try {
-      print(format.answer(file, classify(file)));
-    } catch (const DataError& error) {
-      ++failed;
-      print(format.failure(file, error.what()));
-      if (flags.format == "text" || flags.format == "csv") say_error(error.what());
-    }
-    ++answered;
-  });
-  print(format.end());
-  if (answered == 0) throw DataError("no image among the inputs");
-  return failed > 0 ? 3 : 0;
+  Report report(flags, classifier.description);
+  (flags.stream ? predict_streams : predict_batches)(flags, classifier, *backend, weights.view(), options,
+                                                     limits, report);
+  return report.end();
 }
 
 }  // namespace
@@ -82,6 +191,14 @@ Command predict_command() {
                          "read row by row at the image's own size, in constant memory (causal models)");
             app.add_option("--max-pixels", flags->max_pixels, "largest image to decode whole")
                 ->check(count_range(1));
+            app.add_option("--confident", flags->confident,
+                           "with --stream: stop reading where the best class is more probable than this")
+                ->check(number_range(0.0, 1.0))
+                ->default_str("");
+            app.add_option("-b,--batch-size", flags->batch_size, "images that the model sees at once")
+                ->check(CLI::Range(1, 1 << 16));
+            app.add_option("-j,--workers", flags->workers, "threads that read images (0: one a processor)")
+                ->check(CLI::Range(0, 256));
             add_machine_flags(app, flags->machine);
             add_output_flags(app);
             return [flags] { return predict(*flags); };

@@ -31,6 +31,7 @@ struct Recipe {
   std::vector<double> scale{0.08, 1.0}, ratio{3.0 / 4, 4.0 / 3};
   int pad = 4;
   double flip = 0.5;
+  bool reduced_decoding = false;
   std::vector<double> color_jitter{0, 0, 0, 0};
   std::vector<float> mean, deviation;
   std::string interpolation = "bicubic";

@@ -17,6 +17,9 @@ struct TerminalOptions {
 };
 TerminalOptions& terminal_options();
 
+// True where a Progress draws a bar: on a terminal, unless flags say otherwise.
+bool shows_bars();
+
 void say(const std::string& line);          // stderr, unless quiet
 void say_verbose(const std::string& line);  // stderr, with -v
 void say_error(const std::string& line);    // stderr, "error: …", always

@@ -11,9 +11,11 @@
 namespace vretnet::vision {
 namespace {
 
-Answer answer_of(Backend& backend, const View& logits) {
+// Of one image: logits [1, classes] on the backend.
+Answer answer_of(Backend& backend, const View& logits, double temperature) {
   std::vector<float> values(static_cast<std::size_t>(logits.elements()));
   backend.download(logits, values.data());
+  for (float& value : values) value = static_cast<float>(value / temperature);
   Answer answer;
   answer.probabilities = training::softmax(values);
   answer.ranking.resize(values.size());
@@ -27,24 +29,26 @@ Answer answer_of(Backend& backend, const View& logits) {
 }  // namespace
 
 ImageClassifier::ImageClassifier(const Classifier& classifier, Backend& backend, const View& weights,
-                                 const layers::Pass::Options& options, const DecodeLimits& limits)
+                                 const layers::Pass::Options& options)
     : description_(classifier.description),
       backend_(backend),
-      limits_(limits),
-      session_(*classifier.model, backend, weights, View(), options),
-      pixels_(classifier.description.preprocessing.values()) {}
+      session_(*classifier.model, backend, weights, View(), options) {}
 
-Answer ImageClassifier::classify(const std::filesystem::path& file) {
-  const Preprocessing& preprocessing = description_.preprocessing;
-  preprocess(read_image(file, limits_, preprocessing.channels), preprocessing, pixels_.data());
-  return answer_of(backend_, session_.forward(pixels_.data(), 1));
+std::vector<Answer> ImageClassifier::classify(const float* images, std::int64_t batch) {
+  const View logits = session_.forward(images, batch);
+  std::vector<Answer> answers;
+  for (std::int64_t image = 0; image < batch; ++image) {
+    answers.push_back(answer_of(backend_, logits.slice(0, image, 1), description_.temperature));
+  }
+  return answers;
 }
 
 Answer classify_stream(const Classifier& classifier, Backend& backend, const View& weights,
                        const layers::Pass::Options& options, const DecodeLimits& limits,
-                       const std::filesystem::path& file) {
+                       const std::filesystem::path& file, const StreamOptions& stream_options) {
   const Preprocessing& preprocessing = classifier.description.preprocessing;
   StripReader reader(file, limits, preprocessing.channels);
+  const double temperature = classifier.description.temperature;
   const auto patch = static_cast<int>(classifier.description.config.patch_size);
   const int width = reader.width() / patch * patch;
   if (width == 0 || reader.height() < patch) {
@@ -60,10 +64,18 @@ Answer classify_stream(const Classifier& classifier, Backend& backend, const Vie
     normalize(ImageView(rows).part({0, 0, width, patch}), preprocessing.mean, preprocessing.deviation,
               pixels.data());
     logits = stream.push(pixels.data(), 1);
+    if (reader.rows_left() < patch || (stream_options.confident > 1 && !stream_options.progress)) continue;
+    Answer so_far = answer_of(backend, logits, temperature);
+    const int rows_read = reader.height() - reader.rows_left();
+    if (so_far.probabilities[static_cast<std::size_t>(so_far.ranking.front())] > stream_options.confident) {
+      so_far.part_read = static_cast<double>(rows_read) / reader.height();
+      return so_far;
+    }
+    if (stream_options.progress) stream_options.progress(so_far, rows_read, reader.height());
   }
   reader.read_rows(reader.rows_left(),
                    rows.pixels.data());  // a file that ends early is damaged, whether or not it matters
-  return answer_of(backend, logits);
+  return answer_of(backend, logits, temperature);
 }
 
 }  // namespace vretnet::vision

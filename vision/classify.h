@@ -1,8 +1,9 @@
-// From an image file to probabilities.
+// From pixels, or a picture read row by row, to probabilities.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "core/model/session.h"
@@ -11,26 +12,33 @@
 
 namespace vretnet::vision {
 
+// Probabilities are softmax(logits / temperature), with the temperature of the model's file.
 struct Answer {
   std::vector<double> probabilities;  // by class
   std::vector<std::int64_t> ranking;  // classes from the most to the least probable
+  double part_read = 1;               // of the picture's rows; less where a stream was stopped
 };
 
-// Resizes and crops every image to the model's size. Keeps its memory between images. One a thread; what it
-// is made from must outlive it.
+// Keeps its memory between calls. One a thread; what it is made from must outlive it.
 class ImageClassifier {
  public:
   ImageClassifier(const Classifier& classifier, Backend& backend, const View& weights,
-                  const layers::Pass::Options& options, const DecodeLimits& limits = {});
-  // Throws ImageError naming the file.
-  Answer classify(const std::filesystem::path& file);
+                  const layers::Pass::Options& options);
+  // Preprocessed images [batch, height, width, channels] of the model's size.
+  std::vector<Answer> classify(const float* images, std::int64_t batch);
 
  private:
   const Description& description_;
   Backend& backend_;
-  DecodeLimits limits_;
   model::Session session_;
-  std::vector<float> pixels_;
+};
+
+struct StreamOptions {
+  // Reading stops when the most probable class passes this; above 1 never. The rest of the file is then not
+  // looked at, whether or not it is damaged.
+  double confident = 2;
+  // Called after each row of patches but the last with the answer so far; may be empty.
+  std::function<void(const Answer& so_far, int rows_read, int rows)> progress;
 };
 
 // An image at its own size, a patch row at a time, through a causal model: memory does not grow with the
@@ -38,6 +46,6 @@ class ImageClassifier {
 // ImageError naming the file, UsageError where the model cannot stream.
 Answer classify_stream(const Classifier& classifier, Backend& backend, const View& weights,
                        const layers::Pass::Options& options, const DecodeLimits& limits,
-                       const std::filesystem::path& file);
+                       const std::filesystem::path& file, const StreamOptions& stream_options = {});
 
 }  // namespace vretnet::vision

@@ -4,6 +4,7 @@
 
 #include "core/base/random.h"
 #include "vision/image/image.h"
+#include "vision/image/lazy_image.h"
 #include "vision/image/transforms.h"
 
 namespace vretnet::vision {
@@ -21,17 +22,22 @@ struct Augmentation {
   // torchvision's ColorJitter: factors from [max(0, 1 − s), 1 + s], hue from [−s, s] turns (s ≤ 0.5); 0 is
   // off. Applied in a drawn order. Saturation and hue leave grey pictures as they are.
   double brightness = 0, contrast = 0, saturation = 0, hue = 0;
+
+  // Large JPEGs are decoded at 1/2 … 1/8 of their size where that leaves enough pixels
+  // (LazyImage::read_reduced); of pictures that are decoded already nothing changes.
+  bool reduced_decoding = false;
 };
 
 // torchvision's RandomResizedCrop.get_params: ten tries, then the largest centred crop of an allowed ratio.
 Rectangle draw_resized_crop(const Size& size, const Augmentation& augmentation, Random& random);
 
 // Resize, crop, flip, jitter: the 8-bit picture, preprocessing.height × preprocessing.width.
-Image augment_pixels(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
+// Only what the crop needs is decoded.
+Image augment_pixels(LazyImage& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
                      Random& random);
 
 // The same, normalised: `out` holds preprocessing.values() floats, [height, width, channels].
-void augment(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
+void augment(LazyImage& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
              Random& random, float* out);
 
 }  // namespace vretnet::vision
