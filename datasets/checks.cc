@@ -170,23 +170,6 @@ CheckReport check_data(const std::string& path, const CheckOptions& options) {
   return report;
 }
 
-std::vector<UnreadableSample> find_unreadable(const Dataset& dataset, const CheckOptions& options) {
-  std::vector<std::optional<std::string>> reasons(std::size_t(dataset.size()));
-  const auto look_at = [&](std::int64_t i) {
-    try {
-      dataset.read(i, 3);
-    } catch (const DataError& error) {
-      reasons[std::size_t(i)] = reason_of(error);
-    }
-  };
-  for_each(dataset.size(), options.workers, look_at, options.progress);
-  std::vector<UnreadableSample> unreadable;
-  for (std::int64_t i = 0; i < dataset.size(); ++i) {
-    if (const auto& reason = reasons[std::size_t(i)]) unreadable.push_back({i, dataset.name(i), *reason});
-  }
-  return unreadable;
-}
-
 std::vector<std::pair<fs::path, fs::path>> move_unreadable(const CheckReport& report, const fs::path& root,
                                                            const fs::path& destination) {
   std::error_code error;

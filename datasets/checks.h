@@ -58,13 +58,6 @@ struct CheckReport {
 // decoded. Throws as open_data does where there is nothing to check.
 CheckReport check_data(const std::string& path, const CheckOptions& options = {});
 
-// Samples that `dataset` cannot read, in order: every one is read, by `workers` threads.
-struct UnreadableSample {
-  std::int64_t index = 0;
-  std::string name, reason;
-};
-std::vector<UnreadableSample> find_unreadable(const Dataset& dataset, const CheckOptions& options = {});
-
 // `--fix move:DIR`: moves the files of `report.unreadable` below `destination`, keeping their paths relative
 // to `root`. Nothing is overwritten: where a name is taken, a number is added. Returns (from, to) of each.
 // Throws UsageError where `destination` lies inside `root`, RunError where a file cannot be moved.

@@ -42,8 +42,8 @@ class IdxReader {
                                   found, magic));
     }
     std::vector<std::int64_t> sizes;
-    // Deflate makes 1032 bytes of one at most: a file that claims more lies.
-    const double possible = double(file_bytes_) * 1032;
+    // Deflate makes 1032 bytes of one at most: a file that claims more lies. A plain file holds its own size.
+    const double possible = double(file_bytes_) * (gzdirect(stream_.get()) ? 1 : 1032);
     double total = 1;
     for (int i = 0; i < dimensions; ++i) {
       sizes.push_back(read_number());
@@ -57,11 +57,17 @@ class IdxReader {
   }
 
   std::vector<std::uint8_t> read_rest(std::int64_t count) {
-    std::vector<std::uint8_t> bytes(std::size_t(count), 0);
-    const std::int64_t got = read(bytes.data(), count);
-    if (got < count) {
-      throw DataError(
-          fmt::format("{}: ends after {} of the {} bytes that its header claims", name_, got, count));
+    std::vector<std::uint8_t> bytes;
+    // Memory grows with what the file really holds.
+    for (std::int64_t got = 0; got < count;) {
+      const std::int64_t wanted = std::min(count - got, std::max<std::int64_t>(got, 1 << 20));
+      bytes.resize(std::size_t(got + wanted));
+      const std::int64_t more = read(bytes.data() + got, wanted);
+      got += more;
+      if (more < wanted) {
+        throw DataError(
+            fmt::format("{}: ends after {} of the {} bytes that its header claims", name_, got, count));
+      }
     }
     // Asking for one byte more makes zlib compare the checksum at the end.
     std::uint8_t beyond = 0;

@@ -25,6 +25,7 @@ namespace {
 
 constexpr int kWorkerNice = 10;  // the threads that compute come first
 constexpr int kMostWorkers = 256;
+constexpr std::int64_t kFewSkipped = 10;     // unreadable samples that no training is stopped for
 constexpr std::int64_t kLargestTicket = 16;  // samples; for small pictures the lock costs as much as the work
 
 // The calling thread becomes a background worker: lower priority, and no signals, which the program's main
@@ -46,7 +47,7 @@ void check_options(const Dataset& dataset, const LoaderOptions& options) {
     refuse("workers", options.workers, fmt::format("0 … {}", kMostWorkers).c_str());
   }
   if (options.prefetch < 1) refuse("prefetch", options.prefetch, "1 or more");
-  if (!(options.max_skip_share >= 0))
+  if (!(options.max_skip_share >= 0 && options.max_skip_share <= 1))
     refuse("allowed share of unreadable images", options.max_skip_share, "0 … 1");
   if (options.cache != CacheMode::Off && options.augmentation && options.augmentation->reduced_decoding) {
     // Which pictures have their full pixels in the cache may depend on the memory that is free.
@@ -112,6 +113,7 @@ class Loader::Ring {
   void finish(const Ticket& ticket, std::vector<Failure>& failures);
   void work();
   void wait_until_ready(std::int64_t batch);
+  std::int64_t most_skipped() const;
   std::int64_t leave_out_failures(Slot& from, std::int64_t batch);
 
   DatasetPointer dataset_;
@@ -282,6 +284,12 @@ const training::Batch* Loader::Ring::next() {
   return nullptr;
 }
 
+std::int64_t Loader::Ring::most_skipped() const {
+  if (options_.max_skip_share == 0) return 0;
+  const auto share = static_cast<std::int64_t>(options_.max_skip_share * double(samples_));
+  return std::min(std::max(share, kFewSkipped), options_.max_skip_share < 1 ? samples_ - 1 : samples_);
+}
+
 // Closes the gaps in a finished batch and returns how many samples are left.
 std::int64_t Loader::Ring::leave_out_failures(Slot& from, std::int64_t batch) {
   const std::int64_t all = samples_in(batch);
@@ -315,12 +323,12 @@ std::int64_t Loader::Ring::leave_out_failures(Slot& from, std::int64_t batch) {
     }
     ++count;
   }
-  if (double(skipped_.size()) > options_.max_skip_share * double(samples_)) {
+  if (std::int64_t(skipped_.size()) > most_skipped()) {
     next_batch_ = batches_;
-    throw DataError(
-        fmt::format("{} of {} images cannot be read ({:.2g} %, allowed are {:.2g} %); the first: {}: {}",
-                    skipped_.size(), samples_, 100.0 * double(skipped_.size()) / double(samples_),
-                    100 * options_.max_skip_share, skipped_[0].name, skipped_[0].reason));
+    const std::string remedy = options_.remedy.empty() ? "" : "; " + options_.remedy;
+    throw DataError(fmt::format("{} of {} images cannot be read, allowed are {}; the first: {}: {}{}",
+                                skipped_.size(), samples_, most_skipped(), skipped_[0].name,
+                                skipped_[0].reason, remedy));
   }
   return count;
 }

@@ -23,8 +23,10 @@ struct LoaderOptions {
   vision::Preprocessing preprocessing;
   std::optional<vision::Augmentation> augmentation;  // nothing: resize and centre crop
   CacheMode cache = CacheMode::Off;
-  // More unreadable samples than this share of all stop the epoch with a DataError.
+  // Unreadable samples stop the epoch with a DataError when they are more than this share of all and more
+  // than 10, or when all are; with a share of 0 the first one does, with 1 none. `remedy` ends the message.
   double max_skip_share = 0.01;
+  std::string remedy;
 };
 
 // The order is a function of (seed, epoch), a picture's augmentation of (seed, epoch, index): batches are the

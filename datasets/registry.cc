@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <sstream>
+#include <tuple>
 #include <utility>
 
 #include "core/base/did_you_mean.h"
@@ -55,6 +57,13 @@ DatasetPointer limited(DatasetPointer dataset, std::int64_t limit, std::uint64_t
   return std::make_shared<Subset>(dataset, stratified_limit(all_labels(*dataset), limit, seed));
 }
 
+// Training and validation part of data that have none of their own.
+std::pair<DatasetPointer, DatasetPointer> divided(const DatasetPointer& all, const DataOptions& options) {
+  SplitIndices parts = stratified_split(all_labels(*all), options.val_split, options.seed);
+  return {std::make_shared<Subset>(all, std::move(parts.first)),
+          std::make_shared<Subset>(all, std::move(parts.second))};
+}
+
 DatasetPointer folder_split(const ScannedSplit& split, std::vector<std::string> class_names,
                             const DataOptions& options) {
   return std::make_shared<ImageFolder>(split, std::move(class_names), options.decode_limits);
@@ -83,6 +92,23 @@ DataSplits open_folder(const FolderScan& scan, const DataOptions& options) {
     if (split.name == "val") splits.val = folder_split(split, splits.class_names, options);
   }
   return splits;
+}
+
+// By name: "train" and, where they are there, "val" and "test".
+std::map<std::string, DatasetPointer> parts_on_disk(const fs::path& folder, const DataOptions& options) {
+  std::map<std::string, DatasetPointer> parts;
+  if (const auto idx = find_idx_files(folder)) {
+    const DataSplits splits = open_idx(*idx);
+    parts["train"] = splits.train;
+    if (splits.val) parts["val"] = parts["test"] = splits.val;
+    return parts;
+  }
+  for (const ScannedSplit& split : scan_folder(folder).splits) {
+    std::vector<std::string> class_names;
+    for (const ScannedClass& scanned : split.classes) class_names.push_back(scanned.name);
+    parts[split.name.empty() ? "train" : split.name] = folder_split(split, std::move(class_names), options);
+  }
+  return parts;
 }
 
 }  // namespace
@@ -119,10 +145,7 @@ DataSplits open_data(const std::string& path, const DataOptions& options) {
   const auto idx = find_idx_files(folder);
   DataSplits splits = idx ? open_idx(*idx) : open_folder(scan_folder(folder), options);
   if (!splits.val && options.val_split > 0) {
-    const DatasetPointer all = splits.train;
-    SplitIndices parts = stratified_split(all_labels(*all), options.val_split, options.seed);
-    splits.train = std::make_shared<Subset>(all, std::move(parts.first));
-    splits.val = std::make_shared<Subset>(all, std::move(parts.second));
+    std::tie(splits.train, splits.val) = divided(splits.train, options);
   }
   if (splits.val && splits.val->size() == 0) splits.val = nullptr;
   splits.train = limited(splits.train, options.limit_train, options.seed);
@@ -133,32 +156,32 @@ DataSplits open_data(const std::string& path, const DataOptions& options) {
   return splits;
 }
 
-DatasetPointer open_split(const std::string& path, const std::string& split, const DataOptions& options) {
+OpenedSplit open_split(const std::string& path, const std::string& split, const DataOptions& options) {
   check_options(options);
-  const fs::path folder = resolve_data_path(path);
-  const std::int64_t limit = split == "train" ? options.limit_train : options.limit_val;
-  std::vector<std::string> names;
-  if (const auto idx = find_idx_files(folder)) {
-    const DataSplits splits = open_idx(*idx);
-    if (split == "train") return limited(splits.train, limit, options.seed);
-    if (splits.val && (split == "val" || split == "test")) return limited(splits.val, limit, options.seed);
-    names = {"train"};
-    if (splits.val) names.emplace_back("val");
-  } else {
-    const FolderScan scan = scan_folder(folder);
-    for (const ScannedSplit& found : scan.splits) {
-      names.push_back(found.name);
-      if (found.name != split && !found.name.empty()) continue;
-      std::vector<std::string> class_names;  // a class without an image does no harm here
-      for (const ScannedClass& scanned : found.classes) class_names.push_back(scanned.name);
-      const DatasetPointer all = folder_split(found, std::move(class_names), options);
-      if (all->size() == 0)
-        throw DataError(fmt::format("{}: no images in class folders here", found.folder.string()));
-      return limited(all, limit, options.seed);
+  std::map<std::string, DatasetPointer> parts = parts_on_disk(resolve_data_path(path), options);
+  OpenedSplit opened{nullptr, split};
+  if (!parts.contains("val")) {
+    const DatasetPointer all = parts.at("train");
+    parts["all"] = all;
+    if (options.val_split > 0) {
+      std::tie(parts["train"], parts["val"]) = divided(all, options);
+      if (split == "train" || split == "val") {
+        const double share = split == "val" ? options.val_split : 1 - options.val_split;
+        opened.part = fmt::format("{}: {:.4g} % of each class, seed {}", split, 100 * share, options.seed);
+      }
     }
   }
-  throw UsageError(fmt::format("'{}' has no split '{}'; it has: {}.{}", path, split, fmt::join(names, ", "),
-                               did_you_mean(split, names)));
+  const auto found = parts.find(split);
+  if (found == parts.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, data] : parts) names.push_back(name);
+    throw UsageError(fmt::format("'{}' has no split '{}'; it has: {}.{}", path, split, fmt::join(names, ", "),
+                                 did_you_mean(split, names)));
+  }
+  if (found->second->size() == 0) throw DataError(fmt::format("{}: no images in '{}'", path, opened.part));
+  opened.data =
+      limited(found->second, split == "train" ? options.limit_train : options.limit_val, options.seed);
+  return opened;
 }
 
 }  // namespace vretnet::datasets

@@ -32,9 +32,15 @@ struct DataSplits {
 // 'photos'?") or an option is out of range, DataError where its contents cannot be used.
 DataSplits open_data(const std::string& path, const DataOptions& options = {});
 
-// Every picture of `path` as one data set, named after itself: of a layout with splits the one called `split`
-// ("train", "val", "test"), of one without all of it. For eval on folders that were not split by us.
-DatasetPointer open_split(const std::string& path, const std::string& split, const DataOptions& options = {});
+struct OpenedSplit {
+  DatasetPointer data;
+  std::string part;  // "val", or what was taken: "val: 10 % of each class, seed 42"
+};
+
+// One part of `path` for eval: "train", "val" or "test" of a layout with splits. Where there is no validation
+// part, "train" and "val" are the parts that open_data makes with the same options, and "all" is both. A
+// class without an image does no harm here, nor one of val that train does not have.
+OpenedSplit open_split(const std::string& path, const std::string& split, const DataOptions& options = {});
 
 // The folder that `path` stands for: itself, or where the data set of that name is installed
 // (XDG_DATA_DIRS/datasets/NAME). Throws UsageError as open_data does.

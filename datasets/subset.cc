@@ -6,7 +6,6 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <unordered_set>
 
 #include "core/base/check.h"
 #include "core/base/did_you_mean.h"
@@ -131,16 +130,6 @@ DatasetPointer with_class_names(DatasetPointer dataset, const std::vector<std::s
     new_labels[i] = std::int32_t(place - class_names.begin());
   }
   return std::make_shared<Renamed>(std::move(dataset), class_names, std::move(new_labels));
-}
-
-DatasetPointer without(DatasetPointer dataset, const std::vector<std::int64_t>& left_out) {
-  if (left_out.empty()) return dataset;
-  const std::unordered_set<std::int64_t> missing(left_out.begin(), left_out.end());
-  std::vector<std::int64_t> kept;
-  for (std::int64_t i = 0; i < dataset->size(); ++i) {
-    if (!missing.contains(i)) kept.push_back(i);
-  }
-  return std::make_shared<Subset>(std::move(dataset), std::move(kept));
 }
 
 }  // namespace vretnet::datasets

@@ -49,7 +49,4 @@ std::vector<std::int32_t> all_labels(const Dataset& dataset);
 // which names it, where a class that has samples is missing there.
 DatasetPointer with_class_names(DatasetPointer dataset, const std::vector<std::string>& class_names);
 
-// All but the samples `left_out` (any order).
-DatasetPointer without(DatasetPointer dataset, const std::vector<std::int64_t>& left_out);
-
 }  // namespace vretnet::datasets

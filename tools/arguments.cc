@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
@@ -21,6 +22,8 @@
 
 namespace vretnet::tools {
 namespace {
+
+constexpr const char* kVariablePrefix = "VRETNET_";
 
 // The long names of an option or flag that may stand in a config file and in the environment.
 std::vector<std::string> long_names(const CLI::App& command) {
@@ -49,7 +52,7 @@ std::string as_argument(const std::string& name, const std::vector<std::string>&
 // What a place other than the command line says, as an argument of an option.
 struct Setting {
   const CLI::Option* option;
-  std::string argument;
+  std::string argument, place;
 };
 
 std::vector<Setting> settings_of_file(const CLI::App& command, const std::string& path) {
@@ -69,13 +72,15 @@ std::vector<Setting> settings_of_file(const CLI::App& command, const std::string
     }
     const bool empty =
         std::all_of(entry.values.begin(), entry.values.end(), std::mem_fn(&std::string::empty));
-    if (!empty) settings.push_back({option, as_argument(entry.key, entry.values)});
+    if (empty) continue;
+    settings.push_back(
+        {option, as_argument(entry.key, entry.values), fmt::format("{}:{}", path, entry.line)});
   }
   return settings;
 }
 
 std::string variable_of(const std::string& name) {
-  std::string variable = "VRETNET_";
+  std::string variable = kVariablePrefix;
   for (const char c : name) {
     variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }
@@ -86,67 +91,79 @@ std::string variable_of(const std::string& name) {
 std::vector<Setting> settings_of_environment(const CLI::App& command) {
   std::vector<Setting> settings;
   for (const std::string& name : long_names(command)) {
-    const char* value = std::getenv(variable_of(name).c_str());
-    if (value && *value) settings.push_back({find_option(command, name), as_argument(name, {value})});
+    const std::string variable = variable_of(name);
+    const char* value = std::getenv(variable.c_str());
+    if (value && *value)
+      settings.push_back({find_option(command, name), as_argument(name, {value}), variable});
   }
   return settings;
 }
 
-// The options that these arguments name: "--batch-size=8", "--batch-size 8", "-b8", "-qn".
+// visit(option, value) for the options that these arguments name: "--batch-size=8", "--batch-size 8", "-b8",
+// "-b 8", and several in one, "-qb8". Nothing for an option without a value.
+template <class Visit>
+void for_each_given(const CLI::App& command, const std::vector<std::string>& arguments, Visit&& visit) {
+  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
+    const std::string& argument = arguments[i];
+    const auto following = [&]() -> std::optional<std::string> {
+      if (i + 1 == arguments.size() || (arguments[i + 1].starts_with("-") && arguments[i + 1] != "-"))
+        return {};
+      return arguments[i + 1];
+    };
+    if (argument.starts_with("--")) {
+      const std::size_t equals = argument.find('=');
+      const CLI::Option* option = find_option(command, argument.substr(2, equals - 2));
+      if (!option) continue;
+      visit(option, equals == std::string::npos ? following() : argument.substr(equals + 1));
+    } else if (argument.starts_with("-")) {
+      for (std::size_t letter = 1; letter < argument.size(); ++letter) {
+        const CLI::Option* option = command.get_option_no_throw(std::string("-") + argument[letter]);
+        if (!option) break;
+        const bool takes_value = option->get_expected_max() > 0;
+        const std::size_t rest = letter + 1 + (argument.substr(letter + 1).starts_with("=") ? 1 : 0);
+        visit(option, rest < argument.size() ? argument.substr(rest) : following());
+        if (takes_value) break;  // the rest was its value
+      }
+    }
+  }
+}
+
 std::set<const CLI::Option*> options_among(const CLI::App& command,
                                            const std::vector<std::string>& arguments) {
   std::set<const CLI::Option*> found;
-  for (const std::string& argument : arguments) {
-    if (argument == "--") break;
-    if (argument.starts_with("--")) {
-      found.insert(find_option(command, argument.substr(2, argument.find('=') - 2)));
-    } else if (argument.starts_with("-")) {
-      for (std::size_t i = 1; i < argument.size(); ++i) {
-        const CLI::Option* option = command.get_option_no_throw(std::string("-") + argument[i]);
-        found.insert(option);
-        if (!option || option->get_expected_max() > 0) break;  // the rest is its value
-      }
-    }
-  }
-  found.erase(nullptr);
+  for_each_given(command, arguments, [&](const CLI::Option* option, const auto&) { found.insert(option); });
   return found;
 }
 
-// The value that the last of these names has among the arguments ("-c FILE", "-cFILE", "--config=FILE",
-// "--config FILE"), or nothing where none stands there. A name without a value has the value "".
-std::optional<std::string> value_of(const std::vector<std::string>& arguments,
-                                    const std::vector<std::string>& names) {
-  std::optional<std::string> value;
-  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
-    for (const std::string& name : names) {
-      const std::string& argument = arguments[i];
-      if (argument == name) {
-        const bool follows = i + 1 < arguments.size() && !arguments[i + 1].starts_with("-");
-        value = follows ? arguments[i + 1] : "";
-      } else if (argument.starts_with(name + "=")) {
-        value = argument.substr(name.size() + 1);
-      } else if (!name.starts_with("--") && argument.starts_with(name)) {
-        value = argument.substr(name.size());
-      }
-    }
-  }
-  return value;
+// The last value that an option has among the arguments, "" where it stands there without one.
+std::optional<std::string> value_of(const CLI::App& command, const std::vector<std::string>& arguments,
+                                    const std::string& name) {
+  std::optional<std::string> last;
+  for_each_given(command, arguments, [&](const CLI::Option* option, const std::optional<std::string>& value) {
+    if (option == find_option(command, name)) last = value.value_or("");
+  });
+  return last;
 }
 
 // As value_of, or else what the environment says.
-std::optional<std::string> value_anywhere(const std::vector<std::string>& arguments,
-                                          const std::vector<std::string>& names) {
-  if (auto value = value_of(arguments, names)) return value;
-  const char* value = std::getenv(variable_of(names.back().substr(2)).c_str());
+std::optional<std::string> value_anywhere(const CLI::App& command, const std::vector<std::string>& arguments,
+                                          const std::string& name) {
+  if (auto value = value_of(command, arguments, name)) return value;
+  const char* value = std::getenv(variable_of(name).c_str());
   return value && *value ? std::optional<std::string>(value) : std::nullopt;
 }
 
 // The config file: of the run that is resumed, or the one that is named; empty where there is none.
-std::string config_path(const std::vector<std::string>& arguments) {
-  if (const auto run = value_anywhere(arguments, {"--resume"})) {
-    return RunFolder::existing(run->empty() ? "auto" : *run).file("config.toml").string();
+std::string config_path(const CLI::App& command, const std::vector<std::string>& arguments) {
+  if (const auto run = value_anywhere(command, arguments, "resume")) {
+    const std::string own = RunFolder::existing(run->empty() ? "auto" : *run).file("config.toml").string();
+    if (const auto other = value_of(command, arguments, "config")) {
+      throw UsageError(fmt::format("--config: '{}' beside --resume, but a resumed run has its own recipe, {}",
+                                   *other, own));
+    }
+    return own;
   }
-  return value_anywhere(arguments, {"-c", "--config"}).value_or("");
+  return value_anywhere(command, arguments, "config").value_or("");
 }
 
 // A value as TOML: numbers and truth values bare, and numbers in the form in which a reader gives them back
@@ -163,19 +180,92 @@ std::string toml_value(const std::string& text) {
   return text.size() <= kDigits ? text : toml_string(text);
 }
 
+// The variables of a command's options and of the commands below it.
+void add_variables(const CLI::App& command, std::vector<std::string>& variables) {
+  for (const std::string& name : long_names(command)) variables.push_back(variable_of(name));
+  for (const CLI::App* child : command.get_subcommands({})) add_variables(*child, variables);
+}
+
+// What is wrong with a text that is to be a number low … high; nothing where it is one.
+template <class Number>
+std::string range_error(const std::string& text, Number low, Number high, const char* kind) {
+  Number value{};
+  if (!CLI::detail::lexical_cast(text, value)) return fmt::format("'{}' is not a {}", text, kind);
+  if (value >= low && value <= high) return {};
+  return fmt::format("Value {} not in range {} to {}", text, low, high);  // "nan", too
+}
+
+// The names of the commands that have this option, for what is said where it stands before its command.
+std::vector<std::string> commands_with(const CLI::App& app, const std::string& option) {
+  std::vector<std::string> names;
+  for (const CLI::App* child : app.get_subcommands({})) {
+    if (child->get_option_no_throw(option)) names.push_back(child->get_name());
+  }
+  return names;
+}
+
+[[noreturn]] void refuse_extras(const CLI::App& app) {
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  const std::vector<std::string> extras = app.remaining(true);
+  const std::string wrong = extras.empty() ? "" : extras.front().substr(0, extras.front().find('='));
+  if (!wrong.starts_with("-")) throw UsageError(fmt::format("unexpected argument '{}'", wrong));
+  if (command == &app) {
+    if (const auto names = commands_with(app, wrong); !names.empty()) {
+      throw UsageError(fmt::format("'{}' comes after a command ({}): vretnet {} {}", wrong,
+                                   fmt::join(names, ", "), names.front(), fmt::join(extras, " ")));
+    }
+  }
+  std::vector<std::string> known;
+  for (const std::string& name : long_names(*command)) known.push_back("--" + name);
+  throw UsageError(fmt::format("unknown option '{}'.{}", wrong, did_you_mean(wrong, known)));
+}
+
+// "'data' needs a command: check, stats …" where the last command that was named has commands of its own.
+void require_command(const CLI::App& app) {
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  if (command == &app || command->get_require_subcommand_min() == 0) return;
+  std::vector<std::string> names;
+  for (const CLI::App* child : command->get_subcommands({})) names.push_back(child->get_name());
+  if (names.empty()) return;
+  throw UsageError(
+      fmt::format("'{}' needs one of its commands: {}", command->get_name(), fmt::join(names, ", ")));
+}
+
 }  // namespace
 
 CLI::Validator number_range(double low, double high) {
-  const auto wrong = [low, high](std::string& text) {
-    double value = 0;
-    if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) return std::string();
-    return fmt::format("Value {} not in range {} to {}", text, low, high);
-  };
-  return CLI::Validator(wrong, fmt::format("FLOAT in [{} - {}]", low, high));
+  return CLI::Validator([low, high](std::string& text) { return range_error(text, low, high, "number"); },
+                        fmt::format("FLOAT in [{} - {}]", low, high));
 }
 
-std::vector<std::string> with_config_and_environment(const CLI::App& app,
-                                                     const std::vector<std::string>& arguments) {
+CLI::Validator count_range(std::int64_t least, std::int64_t most) {
+  return CLI::Validator(
+      [least, most](std::string& text) { return range_error(text, least, most, "whole number"); },
+      fmt::format("INT in [{} - {}]", least, most));
+}
+
+std::string AllArguments::with_place(const std::string& message) const {
+  const std::string option = message.substr(0, message.find_first_of(": "));
+  const auto place = places.find(option);
+  return place == places.end() ? message : place->second + ": " + message;
+}
+
+std::vector<std::string> unknown_variables(const CLI::App& app) {
+  std::vector<std::string> known, lines;
+  add_variables(app, known);
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string text = *entry, name = text.substr(0, text.find('='));
+    if (!name.starts_with(kVariablePrefix) || std::find(known.begin(), known.end(), name) != known.end()) {
+      continue;
+    }
+    lines.push_back(fmt::format("{} belongs to no option.{}", name, did_you_mean(name, known)));
+  }
+  return lines;
+}
+
+AllArguments with_config_and_environment(const CLI::App& app, const std::vector<std::string>& arguments) {
   // The path of subcommands, for example `data import`.
   const CLI::App* command = &app;
   std::size_t place = 0;
@@ -194,23 +284,26 @@ std::vector<std::string> with_config_and_environment(const CLI::App& app,
     command = next;
     ++place;
   }
-  if (command == &app) return arguments;
+  if (command == &app) return {arguments, {}};
 
   // An option that stands higher up is left out below, so that a list replaces a list.
   const std::vector<std::string> own(arguments.begin() + static_cast<std::ptrdiff_t>(place), arguments.end());
   std::set<const CLI::Option*> decided = options_among(*command, own);
-  std::vector<std::string> all(arguments.begin(), arguments.begin() + static_cast<std::ptrdiff_t>(place));
+  AllArguments all{{arguments.begin(), arguments.begin() + static_cast<std::ptrdiff_t>(place)}, {}};
   const auto insert = [&](const std::vector<Setting>& settings) {
     for (const Setting& setting : settings) {
-      if (!decided.contains(setting.option)) all.push_back(setting.argument);
+      if (decided.contains(setting.option)) continue;
+      all.list.push_back(setting.argument);
+      all.places["--" + setting.option->get_lnames().front()] = setting.place;
     }
     for (const Setting& setting : settings) decided.insert(setting.option);
   };
   insert(settings_of_environment(*command));
   if (find_option(*command, "config")) {
-    if (const std::string path = config_path(own); !path.empty()) insert(settings_of_file(*command, path));
+    if (const std::string path = config_path(*command, own); !path.empty())
+      insert(settings_of_file(*command, path));
   }
-  all.insert(all.end(), own.begin(), own.end());
+  all.list.insert(all.list.end(), own.begin(), own.end());
   return all;
 }
 
@@ -221,20 +314,17 @@ void parse_arguments(CLI::App& app, const std::vector<std::string>& arguments) {
   } catch (const CLI::Success&) {
     throw;
   } catch (const CLI::ExtrasError&) {
-    const CLI::App* command = &app;
-    while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
-    const std::vector<std::string> extras = app.remaining(true);
-    const std::string wrong = extras.empty() ? "" : extras.front().substr(0, extras.front().find('='));
-    if (!wrong.starts_with("-")) throw UsageError(fmt::format("unexpected argument '{}'", wrong));
-    std::vector<std::string> known;
-    for (const std::string& name : long_names(*command)) known.push_back("--" + name);
-    throw UsageError(fmt::format("unknown option '{}'.{}", wrong, did_you_mean(wrong, known)));
+    refuse_extras(app);
+  } catch (const CLI::RequiredError& error) {
+    require_command(app);
+    throw UsageError(error.what());
   } catch (const CLI::ParseError& error) {
     throw UsageError(error.what());
   }
 }
 
-std::string config_text(const CLI::App& command, const std::vector<std::string>& skip) {
+std::string config_text(const CLI::App& command, const std::vector<std::string>& skip,
+                        const std::map<std::string, std::string>& values) {
   std::string text;
   for (const CLI::Option* option : command.get_options()) {
     if (option->get_lnames().empty()) continue;
@@ -242,6 +332,7 @@ std::string config_text(const CLI::App& command, const std::vector<std::string>&
     if (is_own_matter(name) || std::find(skip.begin(), skip.end(), name) != skip.end()) continue;
     std::string value = option->count() > 0 ? fmt::format("{}", fmt::join(option->reduced_results(), ","))
                                             : option->get_default_str();
+    if (const auto other = values.find(name); other != values.end()) value = other->second;
     if (value.size() >= 2 && value.front() == '[' && value.back() == ']')
       value = value.substr(1, value.size() - 2);
     if (option->get_expected_max() == 0 && value.empty()) value = "false";

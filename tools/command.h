@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,13 +30,13 @@ Command predict_command();
 Command info_command();
 Command models_command();
 Command data_command();
+Command bench_command();
 Command selfcheck_command();
 
-// For check(): whole numbers from `least` on. (CLI::PositiveNumber prints its bound with 300 digits.)
-inline CLI::Range count_range(std::int64_t least) {
-  return CLI::Range(least, std::int64_t{1} << 40);
-}
-// For check(): numbers low … high. (CLI::Range lets "nan" through.)
+// For check(): whole numbers least … most. (CLI::Range calls a word a number out of range.)
+CLI::Validator count_range(std::int64_t least, std::int64_t most = std::int64_t{1} << 40);
+constexpr std::int64_t kLargestSeed = std::numeric_limits<std::int64_t>::max();
+// For check(): numbers low … high. (CLI::Range lets "nan" through, too.)
 CLI::Validator number_range(double low, double high);
 
 // Runs `body`; a mistake that it finds is one of this flag's value: "--data-dir: 'photo' does not exist".
@@ -58,6 +59,13 @@ struct MachineFlags {
   std::int64_t chunk_rows = 1;
 };
 void add_machine_flags(CLI::App& app, MachineFlags& flags);
+// --device, --backend, --chunk-rows alone; and the others as lists.
+void add_device_flags(CLI::App& app, MachineFlags& flags);
+struct MachineLists {
+  std::vector<int> threads{0};
+  std::vector<std::string> precisions{"auto"}, forms{"auto"};
+};
+void add_machine_lists(CLI::App& app, MachineLists& lists);
 // Throws UsageError where this build or this machine has not what was asked for.
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags);
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -29,12 +30,16 @@ struct DataFlags {
 datasets::CheckOptions check_options(const DataFlags& flags, const std::shared_ptr<Progress>& progress) {
   datasets::CheckOptions options;
   options.workers = flags.workers;
-  options.progress = [progress](std::int64_t done, std::int64_t) { progress->update(done); };
+  options.progress = [progress](std::int64_t done, std::int64_t total) {
+    progress->set_total(total);
+    progress->update(done);
+  };
   return options;
 }
 
-std::shared_ptr<Progress> image_progress(const char* label, std::int64_t total = 1) {
-  return std::make_shared<Progress>(label, total, "img");
+// The number of images is known when the first is done.
+std::shared_ptr<Progress> image_progress(const char* label) {
+  return std::make_shared<Progress>(label, 1, "img");
 }
 
 // Paths may hold any bytes but 0; the terminal and JSON get UTF-8.
@@ -45,13 +50,19 @@ std::string dumped(const json& object) {
 json class_rows(const std::vector<datasets::CheckedClass>& classes) {
   json rows = json::array();
   for (const auto& each : classes)
-    rows.push_back(json{{"name", each.name}, {"train", each.train}, {"val", each.val}});
+    rows.push_back(json{{"name", each.name}, {"train", each.train}, {"val", each.val}, {"test", each.test}});
   return rows;
 }
 
 std::string class_table(const std::vector<datasets::CheckedClass>& classes) {
-  std::string text = "class                            train     val\n";
-  for (const auto& each : classes) text += fmt::format("{:<30} {:7} {:7}\n", each.name, each.train, each.val);
+  const bool has_test =
+      std::any_of(classes.begin(), classes.end(), [](const auto& each) { return each.test != 0; });
+  std::string text =
+      fmt::format("class                            train     val{}\n", has_test ? "    test" : "");
+  for (const auto& each : classes) {
+    text += fmt::format("{:<30} {:7} {:7}", each.name, each.train, each.val);
+    text += has_test ? fmt::format(" {:7}\n", each.test) : "\n";
+  }
   return text;
 }
 
@@ -162,13 +173,10 @@ int split_folder(const DataFlags& flags) {
 }
 
 int import_data(const DataFlags& flags) {
-  std::shared_ptr<Progress> progress;
+  const auto progress = image_progress("import");
   const datasets::ArrangedCounts counts =
-      datasets::import_idx(flags.data_dir, flags.output, [&](std::int64_t done, std::int64_t total) {
-        if (!progress) progress = image_progress("import", total);
-        progress->update(done);
-      });
-  if (progress) progress->finish();
+      datasets::import_idx(flags.data_dir, flags.output, check_options(flags, progress).progress);
+  progress->finish();
   print(fmt::format("{}: train {}, val {}\n", flags.output, counts.train, counts.val));
   return 0;
 }
@@ -196,7 +204,7 @@ Command data_command() {
             const auto add_reading = [&](CLI::App* child) {
               add_folder(child);
               child->add_option("-j,--workers", flags->workers, "threads that read images")
-                  ->check(CLI::Range(0, 256));
+                  ->check(count_range(0, 256));
               child->add_option("--format", flags->format, "text or json")
                   ->check(CLI::IsMember({"text", "json"}));
             };
@@ -212,7 +220,7 @@ Command data_command() {
             split->add_option("-o,--output", flags->output, "folder to write")->required();
             split->add_option("--val-split", flags->val_split, "share of every class for val")
                 ->check(number_range(0.0, 1.0));
-            split->add_option("--seed", flags->seed, "of the division");
+            split->add_option("--seed", flags->seed, "of the division")->check(count_range(0, kLargestSeed));
             split->add_flag("--hard-links", flags->hard_links, "links instead of copies");
             CLI::App* import =
                 add("import", "idx: IDX files (MNIST, Fashion-MNIST) as folders of PNG", import_data);

@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 namespace vretnet::tools {
-namespace {
 
 std::string processor_name() {
   std::ifstream info("/proc/cpuinfo");
@@ -15,8 +14,6 @@ std::string processor_name() {
   }
   return "unknown";
 }
-
-}  // namespace
 
 std::string environment_json(const std::string& backend_description, int threads) {
   const nlohmann::ordered_json environment = {{"version", VRETNET_VERSION},

@@ -6,6 +6,8 @@
 
 namespace vretnet::tools {
 
+std::string processor_name();  // "Intel(R) Xeon(R) …", or "unknown"
+
 // The content of env.json: {"version", "compiler", "processor", "threads", "backend"}.
 std::string environment_json(const std::string& backend_description, int threads);
 

@@ -16,8 +16,9 @@
 #include "datasets/subset.h"
 #include "tools/command.h"
 #include "tools/evaluation_files.h"
+#include "tools/recipe.h"
 #include "tools/terminal.h"
-#include "vision/model_file.h"
+#include "tools/trained_model.h"
 
 namespace vretnet::tools {
 namespace {
@@ -29,7 +30,8 @@ struct EvaluateFlags {
   std::int64_t batch_size = 64;
   int workers = 1;
   std::size_t top_losses = 100;
-  double fail_under = 0;
+  double fail_under = 0, val_split = Recipe().val_split;
+  std::uint64_t seed = Recipe().seed;
   MachineFlags machine;
 };
 
@@ -68,11 +70,13 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
 }
 
 int evaluate_model(const EvaluateFlags& flags) {
-  vision::Classifier classifier = vision::load_classifier(flags.model);
+  vision::Classifier classifier = load_trained(flags.model, "eval");
   const vision::Description& description = classifier.description;
-  const datasets::DatasetPointer dataset = datasets::with_class_names(
-      naming("--data-dir", [&] { return datasets::open_split(flags.data_dir, flags.split); }),
-      description.class_names);
+  const datasets::OpenedSplit opened = naming("--data-dir", [&] {
+    return datasets::open_split(flags.data_dir, flags.split,
+                                {.val_split = flags.val_split, .seed = flags.seed});
+  });
+  const datasets::DatasetPointer dataset = datasets::with_class_names(opened.data, description.class_names);
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
   const Allocation weights(*backend, DType::f32, {classifier.model->parameters().elements()});
   model::upload_values(*backend, weights.view(), classifier.values);
@@ -84,7 +88,7 @@ int evaluate_model(const EvaluateFlags& flags) {
   options.cache = datasets::parse_cache_mode(flags.cache);
   options.max_skip_share = 1;  // every image is answered for, the unreadable ones by name
   datasets::Loader loader(dataset, options);
-  say(fmt::format("data    {}: {} images, split '{}'", flags.data_dir, dataset->size(), flags.split));
+  say(fmt::format("data    {}: {} images, split '{}'", flags.data_dir, dataset->size(), opened.part));
   say(fmt::format("model   {}  {}  {}", flags.model, description.config.name, backend->description()));
 
   Progress progress("eval", dataset->size(), "img");
@@ -135,16 +139,22 @@ Command evaluate_command() {
         app.add_option("-d,--data-dir,--data-path,--data", flags->data_dir,
                        "ImageFolder, IDX folder, or fashion-mnist")
             ->required();
-        app.add_option("--split", flags->split, "train or val")->check(CLI::IsMember({"train", "val"}));
+        app.add_option("--split", flags->split, "train, val, test, or all where there is no val/ folder")
+            ->check(CLI::IsMember({"train", "val", "test", "all"}));
+        app.add_option("--val-split", flags->val_split, "as in training: val's share where there is no val/")
+            ->check(number_range(0.0, 0.9));
+        app.add_option("--seed", flags->seed, "as in training: of that division")
+            ->check(count_range(0, kLargestSeed));
         app.add_option("-o,--output", flags->output,
                        "folder for confusion.csv, confusion.svg, per_class.csv, top_losses.csv");
         app.add_option("-b,--batch-size", flags->batch_size, "images of a batch")
-            ->check(CLI::Range(1, 1 << 20));
-        app.add_option("-j,--workers", flags->workers, "threads that load images")->check(CLI::Range(0, 256));
+            ->check(count_range(1, 1 << 20));
+        app.add_option("-j,--workers", flags->workers, "threads that load images")
+            ->check(count_range(0, 256));
         app.add_option("--cache", flags->cache, "decoded images in memory: auto, ram or off")
             ->check(CLI::IsMember({"auto", "ram", "off"}));
         app.add_option("--top-losses", flags->top_losses, "rows of top_losses.csv")
-            ->check(CLI::Range(0, 1 << 30));
+            ->check(count_range(0, 1 << 30));
         app.add_option("--fail-under", flags->fail_under, "exit code 1 when top-1 is lower")
             ->check(number_range(0.0, 1.0));
         app.add_option("--format", flags->format, "text or json")->check(CLI::IsMember({"text", "json"}));

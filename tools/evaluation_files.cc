@@ -6,18 +6,9 @@
 
 #include "core/base/file.h"
 #include "tools/confusion_svg.h"
+#include "tools/table.h"
 
 namespace vretnet::tools {
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string field = "\"";
-  for (const char c : text) {
-    if (c == '"') field += '"';
-    field += c;
-  }
-  return field + "\"";
-}
 
 std::vector<training::Prediction> worst_predictions(const training::Evaluation& evaluation,
                                                     std::size_t count) {

@@ -11,9 +11,6 @@
 
 namespace vretnet::tools {
 
-// A field of a CSV line, quoted where it must be (RFC 4180).
-std::string csv_field(const std::string& text);
-
 // `name_of(index)` is the file of a sample. top_losses.csv lists the `top_losses` worst predictions, all
 // wrong ones first. Throws RunError where a file cannot be written.
 void write_evaluation_files(const std::filesystem::path& folder, const training::Evaluation& evaluation,

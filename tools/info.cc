@@ -28,13 +28,17 @@ int show_info(const InfoFlags& flags) {
   std::unique_ptr<vision::VisionModel> model;
   const bool from_file = vision::names_model_file(flags.model);
   if (from_file) {
+    if (const std::string flag = overriding_flag(flags.overrides); !flag.empty()) {
+      throw UsageError(fmt::format(
+          "{}: '{}' is a model file and stays as it is; a model's name can be changed", flag, flags.model));
+    }
     vision::Classifier classifier = vision::load_classifier(flags.model);  // weights are checked, too
     description = std::move(classifier.description);
     model = std::move(classifier.model);
   } else {
     description.config = vision::find_model_config(flags.model);
     apply_overrides(description.config, flags.overrides);
-    vision::validate(description.config, "--model");
+    validate_overridden(description.config, flags.overrides);
     description.preprocessing = vision::default_preprocessing(description.config);
     model = vision::make_model(description.config);
   }

@@ -9,7 +9,7 @@ packages=(
   libdnnl-dev ocl-icd-opencl-dev   # oneDNN's CMake file asks for OpenCL
   libjpeg-dev libpng-dev zlib1g-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
-  libgtest-dev
+  libgtest-dev libboost-context-dev   # Boost.Context: the fibers of the emulated GPU
   dataset-fashion-mnist
 )
 

@@ -10,7 +10,9 @@ namespace {
 
 volatile std::sig_atomic_t requested = 0;
 
-extern "C" void on_signal(int) {
+// A terminal that closes often sends SIGHUP twice, by the shell and by the kernel: that is no second wish.
+extern "C" void on_signal(int signal) {
+  if (requested && signal == SIGHUP) return;
   if (requested) ::_exit(kInterrupted);
   requested = 1;
   constexpr char kMessage[] = "\nstopping after this step (again to abort) ...\n";
@@ -25,6 +27,9 @@ void catch_interrupts() {
   action.sa_flags = SA_RESTART;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+  struct sigaction before {};
+  ::sigaction(SIGHUP, nullptr, &before);
+  if (before.sa_handler != SIG_IGN) ::sigaction(SIGHUP, &action, nullptr);  // else under nohup
 }
 
 bool interrupt_requested() {

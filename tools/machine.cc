@@ -7,18 +7,52 @@
 #include "tools/terminal.h"
 
 namespace vretnet::tools {
+namespace {
 
-void add_machine_flags(CLI::App& app, MachineFlags& flags) {
-  app.add_option("-t,--threads", flags.threads, "compute threads (0: one a processor)")
-      ->check(CLI::Range(0, 1024));
-  app.add_option("--device", flags.device, "auto or cpu")->check(CLI::IsMember({"auto", "cpu"}));
-  app.add_option("--precision", flags.precision, "auto or f32")->check(CLI::IsMember({"auto", "f32"}));
+constexpr int kMostThreads = 1024;
+constexpr const char* kThreadsHelp = "compute threads (0: one a processor)";
+const std::vector<std::string> kPrecisions{"auto", "f32"};
+const std::vector<std::string> kForms{"auto", "parallel", "chunkwise", "recurrent"};
+
+CLI::Validator device_name() {
+  const auto find_mistake = [](const std::string& text) -> std::string {
+    const std::string number = text.starts_with("cuda:") ? text.substr(5) : "0";
+    const bool is_number =
+        !number.empty() && number.size() <= 3 && number.find_first_not_of("0123456789") == std::string::npos;
+    if (text == "auto" || text == "cpu" || text == "cuda" || (text.starts_with("cuda:") && is_number))
+      return "";
+    return "'" + text + "' is no device: auto, cpu, cuda or cuda:N";
+  };
+  return {find_mistake, "DEVICE"};
+}
+
+}  // namespace
+
+void add_device_flags(CLI::App& app, MachineFlags& flags) {
+  app.add_option("--device", flags.device, "auto (the cpu), cpu, cuda, or cuda:N, the GPU with number N")
+      ->check(device_name());
   app.add_option("--backend", flags.backend, "onednn, or reference (slow, plain loops)")
       ->check(CLI::IsMember(available_backends()));
-  app.add_option("--form", flags.form, "how retention runs: auto, parallel, chunkwise, recurrent")
-      ->check(CLI::IsMember({"auto", "parallel", "chunkwise", "recurrent"}));
   app.add_option("--chunk-rows", flags.chunk_rows, "patch rows of a chunk, chunkwise")
-      ->check(CLI::Range(1, 4096));
+      ->check(count_range(1, 4096));
+}
+
+void add_machine_flags(CLI::App& app, MachineFlags& flags) {
+  app.add_option("-t,--threads", flags.threads, kThreadsHelp)->check(count_range(0, kMostThreads));
+  app.add_option("--precision", flags.precision, "auto or f32")->check(CLI::IsMember(kPrecisions));
+  app.add_option("--form", flags.form, "how retention runs: auto, parallel, chunkwise, recurrent")
+      ->check(CLI::IsMember(kForms));
+  add_device_flags(app, flags);
+}
+
+void add_machine_lists(CLI::App& app, MachineLists& lists) {
+  const auto add = [&](const char* flag, auto& list, const char* help) {
+    return app.add_option(flag, list, help)->delimiter(',')->allow_extra_args(false);
+  };
+  add("-t,--threads", lists.threads, kThreadsHelp)->check(count_range(0, kMostThreads));
+  add("--precision", lists.precisions, "auto or f32")->check(CLI::IsMember(kPrecisions));
+  add("--form", lists.forms, "how retention runs: auto, parallel, chunkwise, recurrent")
+      ->check(CLI::IsMember(kForms));
 }
 
 int thread_count(const MachineFlags& flags) {
@@ -26,7 +60,8 @@ int thread_count(const MachineFlags& flags) {
 }
 
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags) {
-  return make_backend(flags.backend, thread_count(flags));
+  const bool on_gpu = flags.device.starts_with("cuda");
+  return make_backend(on_gpu ? flags.device : flags.backend, thread_count(flags));
 }
 
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode) {

@@ -28,7 +28,7 @@ vretnet COMMAND --help lists the flags of a command.)";
 constexpr std::size_t kCommandColumn = 14;  // so that the top page fits 80 columns
 
 int run(const std::vector<std::string>& arguments) {
-  CLI::App app{"Vision RetNet image classifiers: train, evaluate, classify.", "vretnet"};
+  CLI::App app{"Vision RetNet image classifiers: train, evaluate, classify, measure.", "vretnet"};
   app.set_version_flag("-V,--version", std::string("vretnet ") + VRETNET_VERSION);
   app.set_help_flag("-h,--help", "show this help");
   app.footer(kExamples);
@@ -42,7 +42,7 @@ int run(const std::vector<std::string>& arguments) {
     works[child] = command.declare(*child);
   };
   for (const Command& command : {train_command(), evaluate_command(), predict_command(), info_command(),
-                                 models_command(), data_command(), selfcheck_command()}) {
+                                 models_command(), data_command(), bench_command(), selfcheck_command()}) {
     declare(command);
   }
 
@@ -50,17 +50,21 @@ int run(const std::vector<std::string>& arguments) {
   app.formatter(std::make_shared<CLI::Formatter>());
   app.get_formatter()->column_width(kCommandColumn);
 
+  const AllArguments all = with_config_and_environment(app, arguments);
   try {
-    parse_arguments(app, with_config_and_environment(app, arguments));
+    parse_arguments(app, all.list);
+    for (const std::string& line : unknown_variables(app)) say("warning: " + line);
+    if (app.get_subcommands().empty()) {
+      if (!arguments.empty()) throw UsageError(fmt::format("unexpected argument '{}'", arguments.front()));
+      print(app.help());
+      return 2;
+    }
+    return works.at(app.get_subcommands().front())();
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
+  } catch (const UsageError& error) {
+    throw UsageError(all.with_place(error.what()));
   }
-  if (app.get_subcommands().empty()) {
-    if (!arguments.empty()) throw UsageError(fmt::format("unexpected argument '{}'", arguments.front()));
-    print(app.help());
-    return 2;
-  }
-  return works.at(app.get_subcommands().front())();
 }
 
 }  // namespace

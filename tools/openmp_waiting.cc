@@ -2,6 +2,7 @@
 // idle computer and ruin a busy one: with compilers on both cores, a training step reached 140 img/s with
 // them and 350 to 400 with 0.1 ms; with the cores to itself, 850 either way (vretnet_pico_patch4_28_local,
 // batch 128, 2 threads).
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -18,6 +19,8 @@ bool sets(const char* entry, const char* name) {
 // .preinit_array runs earlier, and too early for setenv. So the program starts itself again with the number
 // in its environment, unless the user's says something already.
 void start_with_spin_count(int, char** arguments, char** environment) {
+  if (getauxval(AT_BASE) == 0)
+    return;  // started as an argument of the dynamic loader, which is then the program
   std::vector<char*> entries;
   for (char** entry = environment; *entry; ++entry) {
     if (sets(*entry, "GOMP_SPINCOUNT") || sets(*entry, "OMP_WAIT_POLICY")) return;

@@ -14,6 +14,7 @@
 #include "tools/inputs.h"
 #include "tools/prediction_format.h"
 #include "tools/terminal.h"
+#include "tools/trained_model.h"
 #include "vision/classify.h"
 #include "vision/decode_ahead.h"
 
@@ -153,7 +154,7 @@ void predict_streams(const PredictFlags& flags, const vision::Classifier& classi
 
 int predict(const PredictFlags& flags) {
   if (flags.confident <= 1 && !flags.stream) throw UsageError("--confident: only with --stream");
-  const vision::Classifier classifier = vision::load_classifier(flags.model);
+  const vision::Classifier classifier = load_trained(flags.model, "predict");
   if (flags.stream) {
     if (const std::string reason = classifier.model->why_not_streamable(); !reason.empty()) {
       throw UsageError(fmt::format("--stream: {}: {}", flags.model, reason));
@@ -181,7 +182,7 @@ Command predict_command() {
                 ->required()
                 ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
             app.add_option("-m,--model,--checkpoint", flags->model, "a model file")->required();
-            app.add_option("-k,--topk", flags->top, "classes to show")->check(CLI::Range(1, 1 << 20));
+            app.add_option("-k,--topk", flags->top, "classes to show")->check(count_range(1, 1 << 20));
             app.add_option("--format", flags->format, "text, csv, json or jsonl")
                 ->check(CLI::IsMember({"text", "csv", "json", "jsonl"}));
             app.add_option("--reject-below", flags->reject_below, "answer 'unknown' below this probability")

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "tools/evaluation_files.h"
+#include "tools/table.h"
 
 namespace vretnet::tools {
 namespace {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "core/base/error.h"
 #include "tools/command.h"
@@ -40,13 +41,21 @@ constexpr std::array kModelFlags = {
     ModelFlag{"--head-norm", "head_norm", "layer or rms"},
 };
 
+// The first of its names: "--img-size".
+std::string name_of(const ModelFlag& flag) {
+  const std::string names = flag.flag;
+  return names.substr(0, names.find(','));
+}
+
 constexpr int kSmallImage =
     64;  // up to here pad-and-crop is the usual augmentation, above random-resized crop
 
 }  // namespace
 
-void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides) {
+void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides,
+                              const std::string& but) {
   for (const ModelFlag& flag : kModelFlags) {
+    if (flag.key == but) continue;
     CLI::Option* option =
         app.add_option(flag.flag, overrides[flag.key], flag.help)->group("Model (overrides its name)");
     const std::vector<std::string> choices = vision::config_choices(flag.key);
@@ -58,9 +67,37 @@ void apply_overrides(vision::ModelConfig& config, const std::map<std::string, st
   for (const ModelFlag& flag : kModelFlags) {
     const auto text = overrides.find(flag.key);
     if (text == overrides.end() || text->second.empty()) continue;
-    const std::string name = flag.flag;
-    vision::set_config_value(config, flag.key, text->second, name.substr(0, name.find(',')));
+    vision::set_config_value(config, flag.key, text->second, name_of(flag));
   }
+}
+
+void validate_overridden(const vision::ModelConfig& config,
+                         const std::map<std::string, std::string>& overrides) {
+  const std::string model = "--model";
+  try {
+    vision::validate(config, model);
+  } catch (const UsageError& error) {
+    // "image_size is 30 × 30, expected multiples of patch_size 4": the first overridden key that is named.
+    const std::string reason = std::string(error.what()).substr(model.size() + 2);
+    std::string blamed = model;
+    std::size_t first = std::string::npos;
+    for (const ModelFlag& flag : kModelFlags) {
+      const auto text = overrides.find(flag.key);
+      const std::size_t place = reason.find(flag.key);
+      if (text == overrides.end() || text->second.empty() || place >= first) continue;
+      first = place;
+      blamed = name_of(flag);
+    }
+    throw UsageError(blamed + ": " + reason);
+  }
+}
+
+std::string overriding_flag(const std::map<std::string, std::string>& overrides) {
+  for (const ModelFlag& flag : kModelFlags) {
+    const auto text = overrides.find(flag.key);
+    if (text != overrides.end() && !text->second.empty()) return name_of(flag);
+  }
+  return "";
 }
 
 void add_recipe_flags(CLI::App& app, Recipe& recipe) {
@@ -79,7 +116,7 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
   const auto rate = number_range(0.0, 1e6);
   app.add_option("--epochs", recipe.epochs, "times through the images")->check(whole)->group(group);
   app.add_option("-b,--batch-size", recipe.batch_size, "images of a batch")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(count_range(1, 1 << 20))
       ->group(group);
   app.add_option("--accumulate,--grad-accum-steps", recipe.accumulation, "batches of one optimizer step")
       ->check(whole)
@@ -88,7 +125,8 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
   app.add_option("--min-lr", recipe.minimum_learning_rate, "learning rate of the last step")
       ->check(rate)
       ->group(group);
-  app.add_option("--warmup-epochs", recipe.warmup_epochs, "epochs of rising learning rate")
+  app.add_option("--warmup-epochs", recipe.warmup_epochs,
+                 "epochs of rising learning rate (default: 5, at most a quarter of all)")
       ->check(rate)
       ->group(group);
   app.add_option("--sched", recipe.schedule, "cosine or constant")
@@ -109,7 +147,9 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
   app.add_option("--ema", recipe.ema, "decay of the moving average of weights (0: none)")
       ->check(number_range(0.0, 0.999999))
       ->group(group);
-  app.add_option("--seed", recipe.seed, "of first weights, order and augmentation")->group(group);
+  app.add_option("--seed", recipe.seed, "of first weights, order and augmentation")
+      ->check(count_range(0, kLargestSeed))
+      ->group(group);
 
   group = "Augmentation";
   app.add_option("--crop", recipe.crop, "auto, resized, pad or none")
@@ -132,7 +172,7 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
       ->check(number_range(0, 100))
       ->group(group);
   app.add_option("--pad", recipe.pad, "pixels around the image for --crop pad")
-      ->check(CLI::Range(0, 4096))
+      ->check(count_range(0, 4096))
       ->group(group);
   app.add_option("--hflip", recipe.flip, "chance of exchanging left and right")
       ->check(number_range(0.0, 1.0))
@@ -154,12 +194,22 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
       ->delimiter(',')
       ->check(channel)
       ->group(group);
-  app.add_option("--interpolation", recipe.interpolation, "bilinear or bicubic")
+  app.add_option("--interpolation", recipe.interpolation, "bilinear or bicubic (default: the model's)")
       ->check(CLI::IsMember({"bilinear", "bicubic"}))
       ->group(group);
   app.add_option("--crop-pct", recipe.crop_fraction, "centre kept in evaluation (0: the model's)")
       ->check(number_range(0.0, 1.0))
       ->group(group);
+}
+
+double default_warmup_epochs(std::int64_t epochs) {
+  return std::min(Recipe().warmup_epochs, static_cast<double>(epochs) / 4);
+}
+
+void check_warmup(const Recipe& recipe) {
+  if (recipe.warmup_epochs < static_cast<double>(recipe.epochs)) return;
+  throw UsageError(fmt::format("--warmup-epochs: {}, expected less than the {} of --epochs",
+                               recipe.warmup_epochs, recipe.epochs));
 }
 
 training::TrainingOptions training_options(const Recipe& recipe) {
@@ -180,8 +230,16 @@ training::TrainingOptions training_options(const Recipe& recipe) {
   return options;
 }
 
-vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::ModelConfig& config) {
-  vision::Preprocessing preprocessing = vision::default_preprocessing(config);
+vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::ModelConfig& config,
+                                       vision::Preprocessing start) {
+  if (config.in_chans != 1 && config.in_chans != 3) {
+    throw UsageError(
+        fmt::format("--in-chans: {}, but images are read as 1 channel (grey) or 3", config.in_chans));
+  }
+  vision::Preprocessing preprocessing = std::move(start);
+  preprocessing.height = static_cast<int>(config.image_size[0]);
+  preprocessing.width = static_cast<int>(config.image_size[1]);
+  preprocessing.channels = static_cast<int>(config.in_chans);
   const auto set = [&](const char* flag, const std::vector<float>& given, std::vector<float>& target) {
     if (given.empty()) return;
     if (given.size() != 1 && static_cast<std::int64_t>(given.size()) != config.in_chans) {
@@ -196,12 +254,15 @@ vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::Model
     throw UsageError("--std: expected numbers above 0");
   }
   if (recipe.interpolation == "bilinear") preprocessing.interpolation = vision::Interpolation::Bilinear;
+  if (recipe.interpolation == "bicubic") preprocessing.interpolation = vision::Interpolation::Bicubic;
   if (recipe.crop_fraction > 0) preprocessing.crop_fraction = recipe.crop_fraction;
   return preprocessing;
 }
 
 vision::Augmentation augmentation_of(const Recipe& recipe, const vision::Preprocessing& preprocessing) {
   const auto ordered = [](const char* flag, const std::vector<double>& range, double most) {
+    if (range.size() != 2)
+      throw UsageError(fmt::format("{}: {} numbers, expected LOW,HIGH", flag, range.size()));
     if (!(range[0] > 0 && range[0] <= range[1] && range[1] <= most)) {
       throw UsageError(
           fmt::format("{}: {},{}, expected 0 < LOW ≤ HIGH ≤ {}", flag, range[0], range[1], most));
@@ -220,8 +281,9 @@ vision::Augmentation augmentation_of(const Recipe& recipe, const vision::Preproc
   augmentation.flip_probability = recipe.flip;
   augmentation.reduced_decoding = recipe.reduced_decoding;
   const std::vector<double>& jitter = recipe.color_jitter;
-  if (*std::min_element(jitter.begin(), jitter.end()) < 0 || jitter[3] > 0.5) {
-    throw UsageError("--color-jitter: expected four numbers of at least 0, the hue at most 0.5");
+  if (jitter.size() != 4 || *std::min_element(jitter.begin(), jitter.end()) < 0 || jitter[3] > 0.5) {
+    throw UsageError(
+        "--color-jitter: expected BRIGHTNESS,CONTRAST,SATURATION,HUE of at least 0, the hue at most 0.5");
   }
   augmentation.brightness = jitter[0];
   augmentation.contrast = jitter[1];

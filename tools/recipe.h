@@ -34,19 +34,33 @@ struct Recipe {
   bool reduced_decoding = false;
   std::vector<double> color_jitter{0, 0, 0, 0};
   std::vector<float> mean, deviation;
-  std::string interpolation = "bicubic";
-  double crop_fraction = 0;  // 0: the model's default
+  std::string interpolation;  // "": the model's
+  double crop_fraction = 0;   // 0: the model's
 };
 
 void add_recipe_flags(CLI::App& app, Recipe& recipe);
 // A flag for every key of a model config (--img-size, --depth, --scan …), kept as text until the model is
-// known.
-void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides);
+// known. `but` is a key whose flag the command has in another way.
+void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides,
+                              const std::string& but = "");
 // Sets the overridden keys. Throws UsageError naming the flag.
 void apply_overrides(vision::ModelConfig& config, const std::map<std::string, std::string>& overrides);
 
+// Throws UsageError where no model can be built from the config; it names the overriding flag that is to
+// blame.
+void validate_overridden(const vision::ModelConfig& config,
+                         const std::map<std::string, std::string>& overrides);
+// The flag of the first key that is overridden ("--depth"), or "".
+std::string overriding_flag(const std::map<std::string, std::string>& overrides);
+
+// What --warmup-epochs is where it is not given.
+double default_warmup_epochs(std::int64_t epochs);
+// Throws UsageError where the warm-up would not end.
+void check_warmup(const Recipe& recipe);
 training::TrainingOptions training_options(const Recipe& recipe);
-vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::ModelConfig& config);
+// `start`, a model file's or the default one, with the config's size and whatever the recipe says.
+vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::ModelConfig& config,
+                                       vision::Preprocessing start);
 vision::Augmentation augmentation_of(const Recipe& recipe, const vision::Preprocessing& preprocessing);
 
 }  // namespace vretnet::tools

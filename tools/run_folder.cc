@@ -1,18 +1,16 @@
 #include "tools/run_folder.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "core/base/did_you_mean.h"
 #include "core/base/error.h"
+#include "core/base/file.h"
 
 namespace vretnet::tools {
 namespace {
@@ -95,15 +93,7 @@ RunFolder RunFolder::existing(const std::string& named) {
 }
 
 void RunFolder::append(const std::string& name, const std::string& line) const {
-  const fs::path path = file(name);
-  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (descriptor < 0) fail(path, "cannot open", std::strerror(errno));
-  const std::string text = line + "\n";
-  const bool written = ::write(descriptor, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  const bool synced = written && ::fsync(descriptor) == 0;
-  const int reason = errno;
-  ::close(descriptor);
-  if (!synced) fail(path, "cannot write", std::strerror(reason));
+  append_to_file(file(name), line + "\n");
 }
 
 std::map<std::string, std::int64_t> RunFolder::lengths() const {

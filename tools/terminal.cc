@@ -90,6 +90,10 @@ Progress::~Progress() {
   finish();
 }
 
+void Progress::set_total(std::int64_t total) {
+  total_ = std::max<std::int64_t>(1, total);
+}
+
 double Progress::rate() const {
   const double seconds = std::chrono::duration<double>(Clock::now() - began_).count();
   return seconds > 0 ? static_cast<double>(done_ - start_) / seconds : 0;

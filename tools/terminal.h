@@ -40,8 +40,9 @@ class Progress {
   // `done` since the start of the label, `more` units after this label's end (for the ETA of a whole run),
   // `text` between the bar and the rate: "loss 0.812". Shows at most ten times a second.
   void update(std::int64_t done, const std::string& text = "", std::int64_t more = 0);
-  void finish();        // clears the bar
-  double rate() const;  // units a second since the first update
+  void set_total(std::int64_t total);  // where it was not known at the start
+  void finish();                       // clears the bar
+  double rate() const;                 // units a second since the first update
   void start_from(std::int64_t done) { start_ = done; }
 
  private:

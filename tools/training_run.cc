@@ -6,8 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
-#include <map>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
@@ -21,57 +20,25 @@
 #include "tools/evaluation_files.h"
 #include "tools/interrupt.h"
 #include "tools/model_size.h"
+#include "tools/table.h"
 #include "tools/terminal.h"
 #include "vision/registry.h"
+#include "vision/transfer.h"
 
 namespace vretnet::tools {
 namespace {
 
 using nlohmann::json;
 
-std::string read_text(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-// The first line in which two recipes differ, for the message.
-std::string first_difference(const std::string& before, const std::string& now) {
-  std::istringstream old_lines(before), new_lines(now);
-  for (std::string old_line, new_line;;) {
-    const bool old_more = static_cast<bool>(std::getline(old_lines, old_line));
-    const bool new_more = static_cast<bool>(std::getline(new_lines, new_line));
-    if (!old_more && !new_more) return "";
-    if (old_line != new_line)
-      return fmt::format("was '{}', is '{}'", old_more ? old_line : "", new_more ? new_line : "");
+// "4 files passed over (.heic, .txt)": what lies in the class folders and is no image by its name.
+std::string passed_over_text(const std::vector<std::string>& files) {
+  std::set<std::string> extensions;
+  for (const std::string& file : files) {
+    const std::string extension = std::filesystem::path(file).extension().string();
+    extensions.insert(extension.empty() ? "no extension" : extension);
   }
-}
-
-// The weights of a model file for a model that may have other classes: a head that does not fit starts anew.
-std::vector<float> adapt(const vision::Classifier& file, const vision::VisionModel& model, std::uint64_t seed,
-                         const std::string& name) {
-  const std::vector<double> fresh = model::initial_values(model.parameters(), seed);
-  std::vector<float> values(fresh.begin(), fresh.end());
-  bool new_head = false;
-  for (const layers::NamedTensor& tensor : model.parameters().tensors()) {
-    const layers::NamedTensor* source = file.model->parameters().find(tensor.name);
-    if (source && source->shape == tensor.shape) {
-      std::copy_n(file.values.begin() + source->offset, tensor.shape.elements(),
-                  values.begin() + tensor.offset);
-    } else if (tensor.name.starts_with("head.")) {
-      new_head = true;
-    } else {
-      throw UsageError(fmt::format("--model: '{}' has '{}' of {}, the changed model needs {}", name,
-                                   tensor.name, source ? source->shape.text() : "no shape",
-                                   tensor.shape.text()));
-    }
-  }
-  if (new_head) {
-    say(fmt::format("model   the head starts anew: '{}' knows {} classes, the data have {}", name,
-                    file.description.class_names.size(), model.classes()));
-  }
-  return values;
+  return fmt::format("{} file{} passed over ({})", files.size(), files.size() == 1 ? "" : "s",
+                     fmt::join(extensions, ", "));
 }
 
 std::string percent(double share) {
@@ -86,20 +53,10 @@ TrainingRun::TrainingRun(const TrainFlags& flags, std::string recipe_text)
 int TrainingRun::run() {
   const Recipe& recipe = flags_.recipe;
   machine_ = flags_.machine;
-  if (!flags_.resume.empty()) {
-    folder_ = RunFolder::existing(flags_.resume);
-    // Another number of threads is another order of sums: a resumed run keeps its own where none is asked
-    // for.
-    if (machine_.threads == 0) machine_.threads = environment_threads(read_text(folder_->file("env.json")));
-  }
-  datasets::DataOptions data_options;
-  data_options.val_split = recipe.val_split;
-  data_options.seed = recipe.seed;
-  data_options.limit_train = recipe.limit_train;
-  data_options.limit_val = recipe.limit_val;
-  data_ = naming("--data-dir", [&] { return datasets::open_data(recipe.data_dir, data_options); });
-  say("data    " + data_.description);
+  if (!flags_.resume.empty()) open_saved_run();
+  open_data();
   open_model();
+  open_trainer();
 
   catch_interrupts();
   if (flags_.dry_run) {
@@ -107,10 +64,10 @@ int TrainingRun::run() {
                     trainer_->steps_per_epoch(), trainer_->total_steps()));
     return 0;
   }
-  if (flags_.resume.empty()) {
-    start_folder();
-  } else {
+  if (saved_) {
     resume_folder();
+  } else {
+    start_folder();
   }
   say(fmt::format("run     {}   seed {}   resume with: vretnet train --resume {}", folder_->path().string(),
                   recipe.seed, folder_->path().string()));
@@ -122,25 +79,80 @@ int TrainingRun::run() {
   return 0;
 }
 
-void TrainingRun::open_model() {
+void TrainingRun::open_saved_run() {
+  folder_ = RunFolder::existing(flags_.resume);
+  moved_ = moved_paths(*folder_, recipe_text_);
+  saved_ = read_saved_run(*folder_);
+  // Another number of threads is another order of sums: a resumed run keeps its own where none is asked for.
+  if (machine_.threads == 0) machine_.threads = environment_threads(read_text(folder_->file("env.json")));
+}
+
+void TrainingRun::open_data() {
   const Recipe& recipe = flags_.recipe;
-  if (vision::names_model_file(recipe.model)) {
-    const vision::Classifier file = vision::load_classifier(recipe.model);
-    description_ = file.description;
-    apply_overrides(description_.config, recipe.model_overrides);
-    description_.config.classes = static_cast<std::int64_t>(data_.class_names.size());
-    vision::validate(description_.config, "--model");
+  datasets::DataOptions data_options;
+  data_options.val_split = recipe.val_split;
+  data_options.seed = recipe.seed;
+  data_options.limit_train = recipe.limit_train;
+  data_options.limit_val = recipe.limit_val;
+  try {
+    data_ = naming("--data-dir", [&] { return datasets::open_data(recipe.data_dir, data_options); });
+  } catch (const UsageError& error) {
+    if (!saved_) throw;
+    throw UsageError(fmt::format("{} Where it has moved: --resume {} -d NEW", error.what(), flags_.resume));
+  }
+  say("data    " + data_.description);
+  if (!data_.passed_over.empty()) say("data    " + passed_over_text(data_.passed_over));
+}
+
+void TrainingRun::open_model() {
+  if (saved_) {  // the file that was fine-tuned may be gone
+    check_same_classes(*saved_, data_.class_names, *folder_);
+    description_ = saved_->description;
     model_ = vision::make_model(description_.config);
-    pretrained_ = adapt(file, *model_, recipe.seed, recipe.model);
+    return;
+  }
+  const Recipe& recipe = flags_.recipe;
+  std::optional<vision::Classifier> file;
+  if (vision::names_model_file(recipe.model)) {
+    file = vision::load_classifier(recipe.model);
+    description_ = file->description;
   } else {
     description_.config = vision::find_model_config(recipe.model);
-    apply_overrides(description_.config, recipe.model_overrides);
-    description_.config.classes = static_cast<std::int64_t>(data_.class_names.size());
-    vision::validate(description_.config, "--model");
-    model_ = vision::make_model(description_.config);
   }
+  apply_overrides(description_.config, recipe.model_overrides);
+  description_.config.classes = static_cast<std::int64_t>(data_.class_names.size());
   description_.class_names = data_.class_names;
-  description_.preprocessing = preprocessing_of(recipe, description_.config);
+  validate_overridden(description_.config, recipe.model_overrides);
+  model_ = vision::make_model(description_.config);
+  if (file) take_weights(*file);
+  description_.preprocessing = preprocessing_of(
+      recipe, description_.config,
+      file ? file->description.preprocessing : vision::default_preprocessing(description_.config));
+}
+
+void TrainingRun::take_weights(const vision::Classifier& file) {
+  const std::string& name = flags_.recipe.model;
+  vision::StartValues start;
+  try {
+    start = vision::start_values(file, *model_, flags_.recipe.seed);
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("--model: '{}': {}", name, error.what()));
+  }
+  if (start.resampled) {
+    const auto& from = file.description.config;
+    const auto& to = description_.config;
+    say(fmt::format("model   positions of {} × {} patches resampled to {} × {}", from.rows(), from.columns(),
+                    to.rows(), to.columns()));
+  }
+  if (start.new_head) {
+    say(fmt::format("model   the head starts anew: '{}' knows {} classes, the data have {}", name,
+                    file.description.class_names.size(), model_->classes()));
+  }
+  pretrained_ = std::move(start.values);
+}
+
+void TrainingRun::open_trainer() {
+  const Recipe& recipe = flags_.recipe;
   backend_ = make_machine(machine_);
 
   datasets::LoaderOptions options;
@@ -152,6 +164,8 @@ void TrainingRun::open_model() {
   options.preprocessing = description_.preprocessing;
   options.augmentation = augmentation_of(recipe, description_.preprocessing);
   options.cache = datasets::parse_cache_mode(flags_.cache);
+  options.max_skip_share = flags_.max_skip_share;
+  options.remedy = fmt::format("move them away with: vretnet data check {} --fix move:OUT", recipe.data_dir);
   train_loader_ = std::make_unique<datasets::Loader>(data_.train, options);
   if (data_.val) {
     options.shuffle = options.drop_last = false;
@@ -186,38 +200,19 @@ void TrainingRun::start_folder() {
 }
 
 void TrainingRun::resume_folder() {
-  if (const std::string before = read_text(folder_->file("config.toml")); before != recipe_text_) {
-    throw UsageError(fmt::format("--resume: the recipe differs from {}: {}",
-                                 folder_->file("config.toml").string(),
-                                 first_difference(before, recipe_text_)));
-  }
   const std::string now = environment_json(backend_->description(), thread_count(machine_));
   for (const std::string& difference : environment_differences(read_text(folder_->file("env.json")), now)) {
     say("warning: results may differ in the last bits from a run that was never stopped: " + difference);
   }
-  const model::Metadata metadata = training::load_state(folder_->state(), *backend_, *trainer_);
-  const std::string where = folder_->state().string();
-  const vision::Description saved = vision::parse_metadata(metadata, where);
-  if (!(saved.config == description_.config)) {
-    throw UsageError(fmt::format("{}: holds another model than the recipe builds from these data", where));
-  }
-  if (saved.class_names != data_.class_names) {
-    throw UsageError(fmt::format("{}: the classes of the data were {}, are {}", where,
-                                 fmt::join(saved.class_names, ", "), fmt::join(data_.class_names, ", ")));
-  }
-  try {
-    if (const json images = json::parse(metadata.at("images")); images != image_counts()) {
-      throw UsageError(
-          fmt::format("{}: the data had {} images, have {}", where, images.dump(), image_counts().dump()));
-    }
-    const json best = json::parse(metadata.at("best"));
-    best_ = {best.at("epoch"), best.at("top1"), best.at("top5"), best.at("loss")};
-    folder_->cut_back(json::parse(metadata.at("files")).get<std::map<std::string, std::int64_t>>());
-  } catch (const json::exception& error) {
-    throw UsageError(fmt::format("{}: 'images', 'best' or 'files' cannot be read: {}", where, error.what()));
-  }
+  check_same_images(*saved_, image_counts(), *folder_);
+  training::load_state(folder_->state(), *backend_, *trainer_);
+  best_ = saved_->best;
+  folder_->cut_back(saved_->files);
+  for (const MovedPath& path : moved_) say(fmt::format("{} was {}, is {}", path.key, path.before, path.now));
+  if (!moved_.empty()) write_file_atomically(folder_->file("config.toml"), recipe_text_);
   const training::Position& position = trainer_->position();
-  say(fmt::format("resumed {}: epoch {}, step {}", where, position.epoch + 1, position.step));
+  say(fmt::format("resumed {}: epoch {}, step {}", folder_->state().string(), position.epoch + 1,
+                  position.step));
   commit();  // derives last.safetensors again, should the run have died between the two files
 }
 
@@ -307,7 +302,12 @@ void TrainingRun::write_skipped() {
   std::istringstream before(read_text(folder_->file("skipped.csv")));
   std::string line;
   std::getline(before, line);  // the heading
-  while (std::getline(before, line)) lines.insert(line);
+  while (std::getline(before, line)) {
+    for (const MovedPath& path : moved_) {
+      if (line.starts_with(path.before + "/")) line.replace(0, path.before.size(), path.now);
+    }
+    lines.insert(line);
+  }
   const std::size_t known = lines.size();
   for (const datasets::Loader* loader : {train_loader_.get(), val_loader_.get()}) {
     if (!loader) continue;
@@ -332,12 +332,8 @@ nlohmann::json TrainingRun::image_counts() const {
 
 void TrainingRun::commit() {
   write_skipped();
-  model::Metadata metadata = vision::to_metadata(description_);
-  metadata["best"] =
-      json{{"epoch", best_.epoch}, {"top1", best_.top1}, {"top5", best_.top5}, {"loss", best_.loss}}.dump();
-  metadata["images"] = image_counts().dump();
-  metadata["files"] = json(folder_->lengths()).dump();
-  training::save_state(folder_->state(), *backend_, *trainer_, metadata);
+  const SavedRun run{description_, best_, image_counts(), folder_->lengths()};
+  training::save_state(folder_->state(), *backend_, *trainer_, to_metadata(run));
   vision::save_classifier(folder_->file("last.safetensors"), description_, model_->parameters(),
                           model::download_values<float>(*backend_, trainer_->best_weights()));
 }

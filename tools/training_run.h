@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/training/saved_state.h"
 #include "datasets/loader.h"
@@ -12,6 +13,7 @@
 #include "tools/command.h"
 #include "tools/recipe.h"
 #include "tools/run_folder.h"
+#include "tools/saved_run.h"
 
 namespace vretnet::tools {
 
@@ -22,6 +24,7 @@ struct TrainFlags {
   int workers = 1;
   std::string cache = "auto";
   std::int64_t save_every_steps = 0;
+  double max_skip_share = datasets::LoaderOptions().max_skip_share;
   std::size_t top_losses = 100;
   bool dry_run = false;
 };
@@ -34,7 +37,11 @@ class TrainingRun {
   int run();
 
  private:
+  void open_saved_run();
+  void open_data();
   void open_model();
+  void take_weights(const vision::Classifier& file);
+  void open_trainer();
   void start_folder();
   void resume_folder();
   void train_epoch();
@@ -56,12 +63,9 @@ class TrainingRun {
   std::unique_ptr<datasets::Loader> train_loader_, val_loader_;
   std::unique_ptr<training::Trainer> trainer_;
   std::optional<RunFolder> folder_;
-
-  // Kept in the saved state.
-  struct Best {
-    std::int64_t epoch = -1;
-    double top1 = -1, top5 = 0, loss = 0;
-  } best_;
+  std::optional<SavedRun> saved_;  // of the run that is resumed
+  std::vector<MovedPath> moved_;   // since then
+  BestEpoch best_;
 
   double epoch_rate_ = 0, epoch_seconds_ = 0;  // of the last epoch, for the terminal only
 };

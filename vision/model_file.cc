@@ -168,11 +168,9 @@ Classifier load_classifier(const std::filesystem::path& path) {
   Classifier classifier;
   if (!model::is_our_format(file)) {
     classifier.description = describe_timm(file);
-    classifier.model = make_model(classifier.description.config);
-    classifier.values = read_timm_values(file, *classifier.model);
-    return classifier;
+  } else {
+    classifier.description = parse_metadata(file.metadata(), path.string());
   }
-  classifier.description = parse_metadata(file.metadata(), path.string());
   classifier.model = make_model(classifier.description.config);
   classifier.values = model::read_model_values(file, classifier.model->parameters());
   return classifier;

@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/base/error.h"
-#include "vision/image/filter.h"
 
 namespace vretnet::vision {
 namespace {
@@ -81,27 +79,6 @@ ModelConfig config_of(const SafetensorsFile& file) {
   return config;
 }
 
-// [length, inner] of each of `outer` blocks → [new_length, inner]: one pass of a separable resize.
-std::vector<double> resample_axis(const std::vector<double>& in, std::int64_t outer, std::int64_t length,
-                                  std::int64_t inner, std::int64_t new_length) {
-  std::vector<double> out(static_cast<std::size_t>(outer * new_length * inner), 0.0);
-  FilterTaps taps;
-  for (std::int64_t i = 0; i < new_length; ++i) {
-    make_filter_taps(Interpolation::Bicubic, static_cast<int>(length), 0,
-                     static_cast<double>(length) / static_cast<double>(new_length), static_cast<int>(i),
-                     taps);
-    for (std::int64_t block = 0; block < outer; ++block) {
-      double* target = out.data() + (block * new_length + i) * inner;
-      for (std::size_t t = 0; t < taps.weights.size(); ++t) {
-        const double* source =
-            in.data() + (block * length + taps.first + static_cast<std::int64_t>(t)) * inner;
-        for (std::int64_t c = 0; c < inner; ++c) target[c] += taps.weights[t] * source[c];
-      }
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 Description describe_timm(const SafetensorsFile& file) {
@@ -117,45 +94,6 @@ Description describe_timm(const SafetensorsFile& file) {
     description.class_names.push_back(std::to_string(i));
   }
   return description;
-}
-
-std::vector<float> resample_positions(const std::vector<float>& positions, std::int64_t prefix,
-                                      const Grid& from, const Grid& to) {
-  if (from == to) return positions;
-  const std::int64_t width =
-      static_cast<std::int64_t>(positions.size()) / (prefix + from.rows * from.columns);
-  const auto grid_begin = positions.begin() + prefix * width;
-  std::vector<double> grid(grid_begin, positions.end());
-  grid = resample_axis(grid, from.rows, from.columns, width, to.columns);
-  grid = resample_axis(grid, 1, from.rows, to.columns * width, to.rows);
-  std::vector<float> result(positions.begin(), grid_begin);
-  result.insert(result.end(), grid.begin(), grid.end());
-  return result;
-}
-
-std::vector<float> read_timm_values(const SafetensorsFile& file, const VisionModel& model) {
-  // As the file has them, then tensor by tensor to where the model wants them.
-  const VisionModel stored(config_of(file));
-  const std::vector<float> values = model::read_model_values(file, stored.parameters());
-  const layers::ParameterTable& table = model.parameters();
-  std::vector<float> result(static_cast<std::size_t>(table.elements()), 0.0f);
-  for (const layers::NamedTensor& tensor : table.tensors()) {
-    const layers::NamedTensor* source = stored.parameters().find(tensor.name);
-    if (!source) {
-      throw UsageError(fmt::format("{}: '{}' is missing", file.path().string(), tensor.name));
-    }
-    const auto begin = values.begin() + source->offset;
-    std::vector<float> part(begin, begin + source->shape.elements());
-    if (tensor.name == "pos_embed") {
-      part = resample_positions(part, 1, {stored.config().rows(), stored.config().columns()},
-                                {model.config().rows(), model.config().columns()});
-    } else if (!(source->shape == tensor.shape)) {
-      throw UsageError(fmt::format("{}: '{}' has shape {}, expected {}", file.path().string(), tensor.name,
-                                   source->shape.text(), tensor.shape.text()));
-    }
-    std::copy(part.begin(), part.end(), result.begin() + tensor.offset);
-  }
-  return result;
 }
 
 }  // namespace vretnet::vision

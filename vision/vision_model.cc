@@ -185,23 +185,16 @@ std::string VisionModel::why_not_streamable() const {
   if (config_.scan != Scan::causal) {
     return fmt::format(
         "{} cannot read an image row by row: scan = {} also sees what is below. It can when it is trained "
-        "with scan = "
-        "causal{}",
+        "with scan = causal{}",
         name, config_value(config_, "scan"), such_as(causal_relative(config_.name)));
   }
   if (config_.learned_position) {
     return fmt::format(
         "{} cannot read an image row by row: its learned positions belong to one image size. It can when it "
-        "is trained "
-        "with learned_position = false{}",
+        "is trained with learned_position = false{}",
         name, such_as(causal_relative(config_.name)));
   }
   return {};
-}
-
-bool VisionModel::streams_by_token() const {
-  return why_not_streamable().empty() && config_.decay == ops::DecayKind::raster &&
-         config_.stem == Stem::patch && !config_.cpe && !config_.lepe;
 }
 
 std::unique_ptr<VisionModel> make_model(const ModelConfig& config) {

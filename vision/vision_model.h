@@ -31,8 +31,6 @@ class VisionModel : public model::Model {
   void backward(layers::Pass& pass, Tensor d_logits) const override;
 
   std::string why_not_streamable() const override;
-  // Whether a stream's pieces may be single tokens; otherwise they are whole patch rows.
-  bool streams_by_token() const;
 
  private:
   void add_blocks();

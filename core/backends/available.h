@@ -9,11 +9,12 @@
 
 namespace vretnet {
 
-// The fastest first.
+// Of the CPU, the fastest first.
 std::vector<std::string> available_backends();
 
+// One of these, or "cuda" or "cuda:N": the GPU with number N, from 0.
 // `threads` is how many compute threads it may use (≥ 1); the reference always uses one. Throws UsageError,
-// listing what is available, for an unknown name.
+// listing what is available, for an unknown name, and saying what is missing where there is no such GPU.
 std::unique_ptr<Backend> make_backend(const std::string& name, int threads);
 
 }  // namespace vretnet

@@ -20,18 +20,23 @@ namespace {
   throw RunError(fmt::format("{}: {}: {}", path.string(), what, std::strerror(error)));
 }
 
-// A descriptor that closes itself and, until told to keep it, removes its file.
-struct Temporary {
+// A descriptor that closes itself.
+struct OpenFile {
   std::filesystem::path path;
   int descriptor = -1;
+  ~OpenFile() {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+};
+// One that, until told to keep it, removes its file as well.
+struct Temporary : OpenFile {
   bool keep = false;
   ~Temporary() {
-    if (descriptor >= 0) ::close(descriptor);
     if (!keep) ::unlink(path.c_str());
   }
 };
 
-void write_all(const Temporary& file, const void* bytes, std::size_t count) {
+void write_all(const OpenFile& file, const void* bytes, std::size_t count) {
   const char* next = static_cast<const char*>(bytes);
   while (count > 0) {
     const ssize_t written = ::write(file.descriptor, next, count);
@@ -46,7 +51,8 @@ void write_all(const Temporary& file, const void* bytes, std::size_t count) {
 
 void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(const Append&)>& write) {
-  Temporary file{path.string() + ".partial"};
+  Temporary file;
+  file.path = path.string() + ".partial";
   file.descriptor = ::open(file.path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file.descriptor < 0) fail(file.path, "cannot create", errno);
 
@@ -77,6 +83,13 @@ void write_file_atomically(const std::filesystem::path& path,
     ::fsync(folder_descriptor);
     ::close(folder_descriptor);
   }
+}
+
+void append_to_file(const std::filesystem::path& path, std::string_view text) {
+  OpenFile file{path, ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)};
+  if (file.descriptor < 0) fail(path, "cannot open", errno);
+  write_all(file, text.data(), text.size());
+  if (::fsync(file.descriptor) != 0) fail(path, "cannot write", errno);
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view text) {

@@ -18,6 +18,10 @@ void write_file_atomically(const std::filesystem::path& path,
                            const std::function<void(const Append&)>& write);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
+// Appends to a file, which is made where there is none, and syncs it. Throws RunError naming the file and the
+// reason.
+void append_to_file(const std::filesystem::path& path, std::string_view text);
+
 // A file mapped read-only into memory; the bytes live as long as this object. Throws UsageError naming the
 // file when it cannot be opened.
 class MappedFile {

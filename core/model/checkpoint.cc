@@ -75,13 +75,18 @@ std::vector<float> read_model_values(const SafetensorsFile& file, const layers::
                                  extra.size(), some(extra)));
   }
 
-  std::vector<float> values(static_cast<std::size_t>(table.elements()), 0.0f);
+  // All shapes before the memory: what the file says of the model may be a lie, what it holds is of its own
+  // size.
   for (const layers::NamedTensor& tensor : table.tensors()) {
     const StoredTensor& stored = file.at(tensor.name);
     if (stored.shape != extents(tensor.shape)) {
       throw UsageError(fmt::format("{}: '{}' has shape [{}], expected {}", file.path().string(), tensor.name,
                                    fmt::join(stored.shape, ", "), tensor.shape.text()));
     }
+  }
+  std::vector<float> values(static_cast<std::size_t>(table.elements()), 0.0f);
+  for (const layers::NamedTensor& tensor : table.tensors()) {
+    const StoredTensor& stored = file.at(tensor.name);
     const std::span<float> part(values.data() + tensor.offset,
                                 static_cast<std::size_t>(tensor.shape.elements()));
     switch (stored.type) {

@@ -1,6 +1,7 @@
 #include "core/model/session.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/check.h"
 #include "core/base/error.h"
@@ -26,10 +27,19 @@ Session::Session(const Model& model, Backend& backend, const View& weights, cons
       tables_(backend, options.dtype),
       pass_(backend, model.parameters(), tables_, weights, gradients, options) {}
 
-void Session::plan(std::int64_t batch) {
-  if (std::find(planned_.begin(), planned_.end(), batch) != planned_.end()) return;
+Session::Plan& Session::plan(std::int64_t batch) {
+  const auto known =
+      std::find_if(plans_.begin(), plans_.end(), [&](const Plan& plan) { return plan.batch == batch; });
+  if (known != plans_.end()) return *known;
   logits_ = {};
+  const auto forget_recordings = [&] {  // which hold the addresses of memory that is about to go
+    for (Plan& plan : plans_) {
+      plan.forward.reset();
+      plan.backward.reset();
+    }
+  };
   if (!images_.view() || images_.view().extent(0) < batch) {
+    forget_recordings();
     images_ = Allocation(backend_, options_.dtype, model_.input_shape(batch));
   }
   Arena measured;
@@ -41,28 +51,49 @@ void Session::plan(std::int64_t batch) {
     check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
   }
   if (measured.peak_bytes() > arena_bytes()) {
+    forget_recordings();
     arena_.reset();
     memory_ = Allocation();  // the old memory goes first
     memory_ = Allocation(backend_, measured.peak_bytes());
     arena_ = std::make_unique<Arena>(memory_.buffer());
   }
-  planned_.push_back(batch);
+  return plans_.emplace_back(Plan{.batch = batch});
+}
+
+template <class Walk>
+void Session::run_or_record(bool record, std::unique_ptr<Recording>& recording, const Walk& walk) {
+  if (!record) return walk();
+  backend_.begin_recording();
+  walk();
+  recording = backend_.end_recording();
+  recording->replay();
 }
 
 View Session::forward(const float* images, std::int64_t batch) {
-  plan(batch);
-  logits_ = {};
+  Plan& known = plan(batch);
   const View input = images_.view().slice(0, 0, batch);
   upload_pixels(backend_, input, images);
-  pass_.start(*arena_, {});
-  logits_ = model_.forward(pass_, input);
+  forwarded_ = batch;
+  if (known.forward) {
+    known.forward->replay();
+    return known.logits;
+  }
+  logits_ = {};
+  run_or_record(backend_.records() && known.ran, known.forward, [&] {
+    pass_.start(*arena_, {});
+    logits_ = model_.forward(pass_, input);
+  });
+  known.ran = true;
+  known.logits = logits_;
   return logits_;
 }
 
 void Session::backward(const View& d_logits) {
-  check(pass_.training() && logits_, "backward without a forward in training mode");
+  check(pass_.training() && forwarded_ >= 0, "backward without a forward in training mode");
+  Plan& known = plan(std::exchange(forwarded_, -1));
+  if (known.backward) return known.backward->replay();
   logits_ = {};
-  model_.backward(pass_, d_logits);
+  run_or_record(known.forward != nullptr, known.backward, [&] { model_.backward(pass_, d_logits); });
   check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
 }
 

@@ -20,23 +20,36 @@ class Session {
 
   // images [batch, height, width, channels] on the host, normalised → logits [batch, classes] on the backend,
   // valid until the next call. The first call with a batch size plans its memory (a dry run) and may
-  // allocate; later calls with that size, or a smaller one that was seen, allocate nothing.
+  // allocate; later calls with that size, or a smaller one that was seen, allocate nothing. A backend that
+  // records (a GPU) notes the ops of the second call and replays them from then on.
   View forward(const float* images, std::int64_t batch);
-  // The gradient of what forward() just computed is added to `gradients`. Once per forward, in training only.
+  // The gradient of what forward() just computed is added to `gradients`. Once per forward, in training only;
+  // the same d_logits for every call with a batch size.
   void backward(const View& d_logits);
 
   // Planned memory in bytes: activations, gradients of activations, workspaces.
   std::size_t arena_bytes() const { return memory_.buffer() ? memory_.buffer()->bytes : 0; }
 
  private:
-  void plan(std::int64_t batch);
+  // What is known of a batch size.
+  struct Plan {
+    std::int64_t batch;
+    bool ran = false;  // once, op by op
+    std::unique_ptr<Recording> forward, backward;
+    View logits;  // of the recording
+  };
+  Plan& plan(std::int64_t batch);
+  // Runs walk() op by op, or notes it and replays the note.
+  template <class Walk>
+  void run_or_record(bool record, std::unique_ptr<Recording>& recording, const Walk& walk);
 
   const Model& model_;
   Backend& backend_;
   layers::Pass::Options options_;
   layers::TableCache tables_;
   layers::Pass pass_;
-  std::vector<std::int64_t> planned_;  // batch sizes
+  std::vector<Plan> plans_;
+  std::int64_t forwarded_ = -1;  // the batch size whose backward is due
   Allocation memory_, images_;
   std::unique_ptr<Arena> arena_;
   Tensor logits_;

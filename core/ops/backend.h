@@ -10,6 +10,13 @@
 
 namespace vretnet {
 
+// Ops that a machine has noted and runs again in one go. It must not outlive its backend.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -21,10 +28,15 @@ class Backend {
   virtual void run(const ops::Op& op) = 0;
   // Bytes of op.workspace that `run` needs; depends on shapes and options only, never on contents.
   virtual std::size_t workspace_bytes(const ops::Op& op) const = 0;
-  // The weights behind this view changed by other means than an op (an upload, a new checkpoint): forget
-  // copies.
+  // Weights changed, by an upload or by an optimizer's step: copies of constant operands (Gemm::constant_b) are old.
   virtual void weights_changed() {}
   virtual void synchronize() {}
+
+  // Whether the machine gains by recordings. Between begin_recording and end_recording `run` and `fill` are
+  // noted and do nothing yet, and nothing else may be called; replay() then runs them on the same views.
+  virtual bool records() const { return false; }
+  virtual void begin_recording() {}
+  virtual std::unique_ptr<Recording> end_recording() { return nullptr; }
 
   // Memory, 64-byte aligned, content undefined. Throws RunError saying how much was asked when there is none.
   virtual void* allocate(std::size_t bytes) = 0;

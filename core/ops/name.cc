@@ -1,3 +1,6 @@
+#include <fmt/format.h>
+
+#include "core/ops/fields.h"
 #include "core/ops/ops.h"
 
 namespace vretnet::ops {
@@ -107,6 +110,30 @@ const char* name(const Lerp&) {
 
 const char* name_of(const Op& op) {
   return std::visit([](const auto& each) { return name(each); }, op);
+}
+
+std::string label_of(const Op& op) {
+  std::string label = name_of(op);
+  if (const auto* gemm = std::get_if<Gemm>(&op)) {
+    label += ' ';
+    for (int axis = 0; axis + 2 < gemm->y.rank(); ++axis) label += fmt::format("{}*", gemm->y.extent(axis));
+    label += fmt::format("{}x{}x{}", gemm->y.extent(-2), gemm->y.extent(-1), gemm->a.extent(-1));
+    if (gemm->a.stride(-1) != 1) label += " transposed";
+    if (gemm->bias) label += " bias";
+    if (gemm->activation == ActivationKind::gelu) label += " gelu";
+    if (gemm->activation == ActivationKind::silu) label += " silu";
+    if (gemm->residual) label += " residual";
+    if (gemm->write == Write::accumulate) label += " +=";
+    return label;
+  }
+  bool first = true;
+  for_each_field(op, [&](const Field& field) {
+    for (int axis = 0; first && axis < field.view.rank(); ++axis) {
+      label += fmt::format("{}{}", axis == 0 ? ' ' : 'x', field.view.extent(axis));
+    }
+    first = false;
+  });
+  return label;
 }
 
 }  // namespace vretnet::ops

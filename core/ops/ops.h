@@ -81,9 +81,11 @@ struct ConvolutionWeightGradient {
   View workspace;
 };
 
-// Each channel on its own, stride 1: y[b,i,j,c] (+)= bias[c] + Σ_{u,v} x[b, i+u−top, j+v−left, c] · weight[c,0,u,v]
+// Each channel on its own, stride 1: y[b,i,j,c] (+)= bias[c] + Σ_{u,v} x[b, i+u−top, j+v−left, c] ·
+// weight[c,0,u,v]
 //                                                   + residual[b,i,j,c].
-// x [batch, height, width, channels], weight [channels, 1, kernel, kernel], y [batch, height out, width out, channels].
+// x [batch, height, width, channels], weight [channels, 1, kernel, kernel], y [batch, height out, width out,
+// channels].
 struct Depthwise {
   View x, weight, bias, residual, y;  // bias, residual optional
   Padding padding;
@@ -107,14 +109,16 @@ struct Patches {
   std::int64_t patch = 1;
 };
 
-// ------------------------------------------------------------------------------------------- element by element
+// ------------------------------------------------------------------------------------------- element by
+// element
 
 // y = a + b, equal shapes; y may be a or b (in place).
 struct Add {
   View a, b, y;
 };
 
-// y[b, …] = x[b, …] + addend[…]: learned positions. x, y [batch, tokens, width], addend [tokens, width]; y may be x.
+// y[b, …] = x[b, …] + addend[…]: learned positions. x, y [batch, tokens, width], addend [tokens, width]; y
+// may be x.
 struct BroadcastAdd {
   View x, addend, y;
 };
@@ -142,15 +146,17 @@ struct GateGradient {
 
 // -------------------------------------------------------------------------------------------------- norms
 
-// y = (x − mean(x)) · inverse_deviation · gain + bias, row by row, inverse_deviation = 1/√(var(x) + ε), biased var.
-// x, y [rows, width], gain, bias [width], mean and inverse_deviation [rows] (optional: kept for the gradient).
+// y = (x − mean(x)) · inverse_deviation · gain + bias, row by row, inverse_deviation = 1/√(var(x) + ε),
+// biased var. x, y [rows, width], gain, bias [width], mean and inverse_deviation [rows] (optional: kept for
+// the gradient).
 struct LayerNorm {
   View x, gain, bias, y;
   View mean, inverse_deviation;
   float epsilon = 1e-6f;
 };
 // d_x = (d_y·gain − mean(d_y·gain) − x̂·mean(d_y·gain·x̂)) · inverse_deviation + residual;
-// d_gain += Σ_rows d_y·x̂, d_bias += Σ_rows d_y. residual [rows, width] is optional; d_x may be d_y or residual.
+// d_gain += Σ_rows d_y·x̂, d_bias += Σ_rows d_y. residual [rows, width] is optional; d_x may be d_y or
+// residual.
 struct LayerNormGradient {
   View x, gain, mean, inverse_deviation, d_y, residual;
   View d_x, d_gain, d_bias;
@@ -173,9 +179,10 @@ struct HeadNormGradient {
 
 // ------------------------------------------------------------------------------------- retention, attention
 
-// Pairs (a, b) = elements (2j, 2j+1) turn by φ[t, j] and are scaled: (a cos φ − b sin φ, a sin φ + b cos φ) · scale;
-// `inverse` turns by −φ (the gradient). x, y [batch, tokens, heads, d], cosine and sine [tokens, d/2]; y may be x.
-// xPos without its magnitude (Sun et al. 2022); angles are made in double (core/retention/rotation.h).
+// Pairs (a, b) = elements (2j, 2j+1) turn by φ[t, j] and are scaled: (a cos φ − b sin φ, a sin φ + b cos φ) ·
+// scale; `inverse` turns by −φ (the gradient). x, y [batch, tokens, heads, d], cosine and sine [tokens, d/2];
+// y may be x. xPos without its magnitude (Sun et al. 2022); angles are made in double
+// (core/retention/rotation.h).
 struct Rotate {
   View x, cosine, sine, y;
   float scale = 1;
@@ -192,25 +199,25 @@ struct RetentionPattern {
   DecayKind decay = DecayKind::raster;
   bool bidirectional = false;
   std::int64_t row_width = 0;  // W, the tokens of one patch row; row decay needs it
-  std::int64_t chunk = 0;      // chunkwise: tokens of a chunk (row decay: whole rows); the last may be shorter
+  std::int64_t chunk = 0;  // chunkwise: tokens of a chunk (row decay: whole rows); the last may be shorter
 };
 
-// The decays of a pattern, made in double by core/retention/decay.h and rounded once. B is the chunk: pattern.chunk
-// (chunkwise), all tokens (parallel). A last chunk of L < B tokens uses mask[:L,:L], xi[:L], zeta[B−L:], xi_up[B−L:],
-// zeta_up[:L] and carry[1].
+// The decays of a pattern, made in double by core/retention/decay.h and rounded once. B is the chunk:
+// pattern.chunk (chunkwise), all tokens (parallel). A last chunk of L < B tokens uses mask[:L,:L], xi[:L],
+// zeta[B−L:], xi_up[B−L:], zeta_up[:L] and carry[1].
 struct DecayTables {
-  View gamma;       // [heads]         γ
-  View mask;        // [heads, B, B]   D_B (empty for recurrent)
-  View xi, zeta;    // [heads, B]      ξ, ζ: what the state R of earlier chunks adds; what a token gives it
-  View carry;       // [heads, 2]      c of a full chunk, c of the last chunk
+  View gamma;     // [heads]         γ
+  View mask;      // [heads, B, B]   D_B (empty for recurrent)
+  View xi, zeta;  // [heads, B]      ξ, ζ: what the state R of earlier chunks adds; what a token gives it
+  View carry;     // [heads, 2]      c of a full chunk, c of the last chunk
   View xi_up, zeta_up;  // [heads, B]  ξ', ζ' of the state U of later chunks (bidirectional only)
-  View row_scale;   // [heads, tokens] 1/√s_n, multiplies the output row; optional (empty = 1)
+  View row_scale;       // [heads, tokens] 1/√s_n, multiplies the output row; optional (empty = 1)
 };
 
-// O = row_scale ⊙ ((Q Kᵀ ⊙ D) V + ξ ⊙ (Q·state_in)), by any form: parallel, chunkwise, recurrent give one result
-// (Sun et al. 2023, equations 5–7 as corrected in core/README.md).
-// q, k [batch, tokens, heads, d_k], v, o [batch, tokens, heads, d_v], states [batch, heads, d_k, d_v] (optional, causal only;
-// state_out may be state_in). k is already scaled by 1/√d_k.
+// O = row_scale ⊙ ((Q Kᵀ ⊙ D) V + ξ ⊙ (Q·state_in)), by any form: parallel, chunkwise, recurrent give one
+// result (Sun et al. 2023, equations 5–7 as corrected in core/README.md). q, k [batch, tokens, heads, d_k],
+// v, o [batch, tokens, heads, d_v], states [batch, heads, d_k, d_v] (optional, causal only; state_out may be
+// state_in). k is already scaled by 1/√d_k.
 struct Retention {
   View q, k, v, o;
   View state_in, state_out;
@@ -230,8 +237,9 @@ struct RetentionGradient {
 
 // Everything between the QKVG projection and the output projection, as one op that may stay in cache:
 //   y (+)= swish(g) ⊙ HeadNorm(Retention(rotate(q), key_scale·rotate(k), v)).
-// Without g the gate is 1; without cosine and sine nothing turns. Nothing but q, k, v, g is kept for the gradient.
-// q, k [batch, tokens, heads, d_k]; v, g, y [batch, tokens, heads, d_v]; cosine, sine [tokens, d_k/2].
+// Without g the gate is 1; without cosine and sine nothing turns. Nothing but q, k, v, g is kept for the
+// gradient. q, k [batch, tokens, heads, d_k]; v, g, y [batch, tokens, heads, d_v]; cosine, sine [tokens,
+// d_k/2].
 struct RetentionBlock {
   View q, k, v, g, y;
   View cosine, sine;
@@ -256,8 +264,8 @@ struct RetentionBlockGradient {
   View workspace;
 };
 
-// o = softmax(scale · q kᵀ) v per head; log_sum_exp [batch, heads, tokens] (optional) is all the gradient keeps: never N².
-// q, k, v, o [batch, tokens, heads, d].
+// o = softmax(scale · q kᵀ) v per head; log_sum_exp [batch, heads, tokens] (optional) is all the gradient
+// keeps: never N². q, k, v, o [batch, tokens, heads, d].
 struct Attention {
   View q, k, v, o;
   View log_sum_exp;
@@ -288,16 +296,17 @@ struct PoolTokensGradient {
   float scale = 1;
 };
 
-// t = (1 − smoothing)·targets + smoothing·(Σ targets)/classes;  loss[b] = −Σ_c w_c t_c log softmax(logits[b])_c;
-// d_logits[b] = gradient_scale · ∂loss[b]/∂logits[b]. logits, targets, d_logits [batch, classes], loss [batch],
-// class_weight [classes] (optional, w = 1). d_logits is optional.
+// t = (1 − smoothing)·targets + smoothing·(Σ targets)/classes;  loss[b] = −Σ_c w_c t_c log
+// softmax(logits[b])_c; d_logits[b] = gradient_scale · ∂loss[b]/∂logits[b]. logits, targets, d_logits [batch,
+// classes], loss [batch], class_weight [classes] (optional, w = 1). d_logits is optional.
 struct CrossEntropy {
   View logits, targets, class_weight, loss, d_logits;
   float smoothing = 0;
   float gradient_scale = 1;
 };
 
-// ------------------------------------------------------------------------------------- optimizer, over flat arrays
+// ------------------------------------------------------------------------------------- optimizer, over flat
+// arrays
 
 // y[0] = Σ x². x [n] contiguous, y [1].
 struct SquaredNorm {
@@ -308,28 +317,35 @@ struct SquaredNorm {
 // What changes from step to step, read from a small view that the trainer uploads once a step.
 enum StepScalar : int { kLearningRate, kBiasCorrection1, kBiasCorrection2, kEmaWeight, kStepScalars };
 
-// g = gradient · min(1, max_norm / (√gradient_squared_norm + 1e-6)) when max_norm > 0 (as torch's clip_grad_norm_);
-// m = β₁m + (1−β₁)g; v = β₂v + (1−β₂)g²; parameter −= lr·weight_decay·parameter, then
-// parameter −= lr · (m / bias_correction1) / (√(v / bias_correction2) + ε)      (Loshchilov & Hutter 2019, as PyTorch).
-// parameter, gradient, first_moment, second_moment [n] contiguous; step_scalars [kStepScalars]; gradient_squared_norm [1].
+// g = gradient · min(1, max_norm / (√gradient_squared_norm + 1e-6)) when max_norm > 0 (as torch's
+// clip_grad_norm_); m = β₁m + (1−β₁)g; v = β₂v + (1−β₂)g²; parameter −= lr·weight_decay·parameter, then
+// parameter −= lr · (m / bias_correction1) / (√(v / bias_correction2) + ε)      (Loshchilov & Hutter 2019, as
+// PyTorch). parameter, gradient, first_moment, second_moment [n] contiguous; step_scalars [kStepScalars];
+// gradient_squared_norm [1].
 struct AdamW {
   View parameter, gradient, first_moment, second_moment, step_scalars, gradient_squared_norm;
   double beta1 = 0.9, beta2 = 0.999;  // double: 1 − β₂ of an f32 would be off by 1.3e-5
   float epsilon = 1e-8f, weight_decay = 0, max_norm = 0;
 };
 
-// y += weight · (x − y), weight = step_scalars[kEmaWeight]: the moving average of the parameters. x, y [n] contiguous.
+// y += weight · (x − y), weight = step_scalars[kEmaWeight]: the moving average of the parameters. x, y [n]
+// contiguous.
 struct Lerp {
   View x, y, step_scalars;
 };
 
-using Op = std::variant<Gemm, Convert, ColumnSum, Convolution, ConvolutionInputGradient, ConvolutionWeightGradient,
-                        Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient, Patches, Add, BroadcastAdd, Activation,
-                        ActivationGradient, Gate, GateGradient, LayerNorm, LayerNormGradient, HeadNorm, HeadNormGradient,
-                        Rotate, Retention, RetentionGradient, RetentionBlock, RetentionBlockGradient, Attention,
-                        AttentionGradient, PoolTokens, PoolTokensGradient, CrossEntropy, SquaredNorm, AdamW, Lerp>;
+using Op =
+    std::variant<Gemm, Convert, ColumnSum, Convolution, ConvolutionInputGradient, ConvolutionWeightGradient,
+                 Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient, Patches, Add, BroadcastAdd,
+                 Activation, ActivationGradient, Gate, GateGradient, LayerNorm, LayerNormGradient, HeadNorm,
+                 HeadNormGradient, Rotate, Retention, RetentionGradient, RetentionBlock,
+                 RetentionBlockGradient, Attention, AttentionGradient, PoolTokens, PoolTokensGradient,
+                 CrossEntropy, SquaredNorm, AdamW, Lerp>;
 
 const char* name_of(const Op& op);  // "LayerNormGradient"
+// The name with what decides the op's cost: of a Gemm M x N x K and what is fused to it ("Gemm 197x768x192
+// bias gelu"), of others the shape of their first view ("LayerNorm 1x197x192").
+std::string label_of(const Op& op);
 
 // Stops the program when shapes, dtypes or strides of an op break the rules above: a bug of the caller.
 void validate(const Op& op);

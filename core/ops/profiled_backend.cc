@@ -2,37 +2,30 @@
 
 #include <algorithm>
 #include <chrono>
-#include <iterator>
-#include <variant>
 
 #include "core/ops/cost.h"
 
 namespace vretnet {
 
-ProfiledBackend::ProfiledBackend(Backend& inner) : BackendDecorator(inner) {
-  reset();
-}
-
-void ProfiledBackend::reset() {
-  by_kind_.assign(std::variant_size_v<ops::Op>, OpProfile());
-}
-
 void ProfiledBackend::run(const ops::Op& op) {
+  if (!watching_) return inner().run(op);
   using Clock = std::chrono::steady_clock;
   const Clock::time_point start = Clock::now();
   inner().run(op);
   inner().synchronize();
-  OpProfile& entry = by_kind_[op.index()];
-  entry.seconds += std::chrono::duration<double>(Clock::now() - start).count();
-  if (entry.calls++ == 0) entry.op = ops::name_of(op);
-  entry.flops += ops::flops(op);
-  entry.bytes += ops::bytes(op);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const std::string label = label_(op);
+  OpProfile& row = rows_[label];
+  row.op = label;
+  row.seconds += seconds;
+  ++row.calls;
+  row.flops += ops::flops(op);
+  row.bytes += ops::bytes(op);
 }
 
 std::vector<OpProfile> ProfiledBackend::profile() const {
   std::vector<OpProfile> entries;
-  std::copy_if(by_kind_.begin(), by_kind_.end(), std::back_inserter(entries),
-               [](const OpProfile& entry) { return entry.calls > 0; });
+  for (const auto& [label, row] : rows_) entries.push_back(row);
   std::stable_sort(entries.begin(), entries.end(),
                    [](const OpProfile& a, const OpProfile& b) { return a.seconds > b.seconds; });
   return entries;

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/ops/decorator.h"
@@ -10,7 +13,7 @@
 namespace vretnet {
 
 struct OpProfile {
-  std::string op;  // "Gemm"
+  std::string op;  // "Gemm", or with its shapes: "Gemm 197x768x192 gelu"
   std::int64_t calls = 0;
   double seconds = 0, flops = 0, bytes = 0;  // sums over the calls
 };
@@ -18,15 +21,20 @@ struct OpProfile {
 // Waits for every op, so that its time is its own.
 class ProfiledBackend : public BackendDecorator {
  public:
-  explicit ProfiledBackend(Backend& inner);
+  // Ops of one label share a row.
+  explicit ProfiledBackend(Backend& inner, std::function<std::string(const ops::Op&)> label = ops::name_of)
+      : BackendDecorator(inner), label_(std::move(label)) {}
 
   void run(const ops::Op& op) override;
 
-  std::vector<OpProfile> profile() const;  // kinds that ran, the longest time first
-  void reset();
+  std::vector<OpProfile> profile() const;  // rows that ran, the longest time first
+  void reset() { rows_.clear(); }
+  void watch(bool on) { watching_ = on; }  // at first on; while off, ops are passed on and not counted
 
  private:
-  std::vector<OpProfile> by_kind_;  // indexed by ops::Op::index()
+  std::function<std::string(const ops::Op&)> label_;
+  std::map<std::string, OpProfile> rows_;
+  bool watching_ = true;
 };
 
 }  // namespace vretnet

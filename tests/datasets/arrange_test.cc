@@ -62,7 +62,7 @@ TEST(ImportIdx, WritesAnImageFolderOfTheSamePictures) {
   EXPECT_EQ(counts.train, 4);
   EXPECT_EQ(counts.val, 1);
   EXPECT_EQ(last, 5);
-  const DatasetPointer source = open_split((root / "fashion-mnist").string(), "train");
+  const DatasetPointer source = open_split((root / "fashion-mnist").string(), "train").data;
   const FolderScan scan = scan_folder(root / "out");
   EXPECT_EQ(scan.splits[0].classes.size(), 10u);  // classes without a picture have their folder, too
   for (std::int64_t i = 0; i < 4; ++i) {

@@ -104,18 +104,6 @@ TEST(MoveUnreadable, MovesAsideWithoutOverwriting) {
   EXPECT_TRUE(check_data(root.path().string()).clean());
 }
 
-TEST(FindUnreadable, ListsSamplesInOrder) {
-  TemporaryFolder root;
-  write_tree(root.path(), 1, 5);
-  write_text(root / "class0/image_001.png", "x");
-  write_text(root / "class0/image_003.png", "");
-  const auto found = find_unreadable(*open_split(root.path().string(), "train"), {.workers = 2});
-  ASSERT_EQ(found.size(), 2u);
-  EXPECT_EQ(found[0].index, 1);
-  EXPECT_EQ(found[1].index, 3);
-  EXPECT_EQ(found[1].reason, "not an image: the file is empty");
-}
-
 TEST(Statistics, CountsSizesKindsAndBrightness) {
   TemporaryFolder root;
   auto image = vision::make_image(2, 1, 3);

@@ -59,7 +59,7 @@ class LoaderTest : public testing::Test {
  protected:
   void SetUp() override {
     write_tree(root_.path(), 3, 10);
-    data_ = open_split(root_.path().string(), "train");
+    data_ = open_split(root_.path().string(), "all").data;
   }
   TemporaryFolder root_;
   DatasetPointer data_;
@@ -167,7 +167,6 @@ TEST_F(LoaderTest, UnreadableSamplesShortenTheirBatchAndAreNamedOnce) {
   write_text(root_ / "class1/image_004.png", "hello");
   write_text(root_ / "class2/image_009.png", "");
   LoaderOptions options = small_options(0);
-  options.max_skip_share = 0.1;
   Loader plain(data_, options);
   const Record expected = read_epoch(plain, options, 0);
   EXPECT_EQ(expected.indices.size(), 28u);
@@ -234,15 +233,49 @@ TEST(LoaderJpegs, WorkersAndCachesChangeNothing) {
 }
 
 TEST_F(LoaderTest, TooManyUnreadableSamplesAreAnError) {
+  for (int i = 0; i < 10; ++i) write_text(root_ / ("class1/image_00" + std::to_string(i) + ".png"), "x");
+  LoaderOptions options = small_options(0);
+  Loader few(data_, options);
+  EXPECT_EQ(read_epoch(few, options, 0).indices.size(), 20u) << "ten are few, whatever their share";
   write_text(root_ / "class0/image_000.png", "hello");
+  options.remedy = "move them";
+  options.shuffle = false;
   for (const int workers : {0, 3}) {
-    const LoaderOptions options = small_options(workers);
+    options.workers = workers;
+    options.batch_size = 30;
     Loader loader(data_, options);
     const std::string message = message_of<DataError>([&] { read_epoch(loader, options, 0); });
-    EXPECT_NE(message.find("1 of 30 images"), std::string::npos) << message;
+    EXPECT_NE(message.find("11 of 30 images cannot be read, allowed are 10"), std::string::npos) << message;
     EXPECT_NE(message.find("image_000.png"), std::string::npos) << message;
+    EXPECT_TRUE(message.ends_with("; move them")) << message;
     EXPECT_EQ(loader.next(), nullptr);
   }
+}
+
+TEST_F(LoaderTest, TheShareOfUnreadableSamplesIsAChoice) {
+  const auto seen = [&](double share) {
+    LoaderOptions options = small_options(0);
+    options.max_skip_share = share;
+    Loader loader(data_, options);
+    return read_epoch(loader, options, 0).indices.size();
+  };
+  write_text(root_ / "class0/image_000.png", "hello");
+  message_of<DataError>([&] { seen(0); });
+  for (int i = 0; i < 12; ++i) write_text(data_->name(i), "x");
+  EXPECT_EQ(seen(0.4), 18u);
+  for (int i = 12; i < 30; ++i) write_text(data_->name(i), "x");
+  message_of<DataError>([&] { seen(0.99); });
+  EXPECT_EQ(seen(1), 0u);
+}
+
+TEST_F(LoaderTest, NothingButUnreadableSamplesIsAnError) {
+  TemporaryFolder few;
+  write_tree(few.path(), 1, 3);
+  const DatasetPointer data = open_split(few.path().string(), "all").data;
+  for (int i = 0; i < 3; ++i) write_text(data->name(i), "x");
+  const LoaderOptions options = small_options(1);
+  Loader loader(data, options);
+  message_of<DataError>([&] { read_epoch(loader, options, 0); });
 }
 
 // Fails at one sample in a way that is no fault of the picture.

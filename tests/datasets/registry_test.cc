@@ -64,7 +64,7 @@ TEST(OpenData, SplitsAFlatFolder) {
   EXPECT_EQ(names_of(*open_data((root / "photos").string(), {.val_split = 0.2, .seed = 1}).val), val_names);
   EXPECT_NE(names_of(*open_data((root / "photos").string(), {.val_split = 0.2, .seed = 2}).val), val_names);
   EXPECT_EQ(open_data((root / "photos").string(), {.val_split = 0}).val, nullptr);
-  EXPECT_EQ(open_split((root / "photos").string(), "val")->size(), 30);
+  EXPECT_EQ(open_split((root / "photos").string(), "all").data->size(), 30);
 }
 
 TEST(OpenData, UsesTheValidationFolderAndLimits) {
@@ -76,9 +76,35 @@ TEST(OpenData, UsesTheValidationFolderAndLimits) {
   EXPECT_EQ(class_counts(*splits.train), (std::vector<std::int64_t>{2, 2, 2}));
   EXPECT_EQ(class_counts(*splits.val), (std::vector<std::int64_t>{1, 1, 0}));
   EXPECT_EQ(splits.passed_over, std::vector<std::string>{(root / "train/class0/phone.heic").string()});
-  EXPECT_EQ(open_split(root.path().string(), "val")->size(), 8);
+  EXPECT_EQ(open_split(root.path().string(), "val").data->size(), 8);
+  EXPECT_EQ(open_split(root.path().string(), "val").part, "val");
   const std::string message = message_of<UsageError>([&] { open_split(root.path().string(), "test"); });
   EXPECT_NE(message.find("it has: train, val"), std::string::npos) << message;
+}
+
+// What eval measures is what training kept for validation.
+TEST(OpenSplit, DividesAsTrainingDoes) {
+  TemporaryFolder root;
+  write_tree(root / "flat", 3, 10);
+  write_tree(root / "half/train", 2, 10);
+  for (const char* layout : {"flat", "half"}) {
+    const std::string folder = (root / layout).string();
+    const DataOptions options{.val_split = 0.2, .seed = 1};
+    const DataSplits splits = open_data(folder, options);
+    for (const bool validation : {false, true}) {
+      const OpenedSplit opened = open_split(folder, validation ? "val" : "train", options);
+      EXPECT_EQ(names_of(*opened.data), names_of(validation ? *splits.val : *splits.train)) << layout;
+      EXPECT_EQ(opened.part,
+                validation ? "val: 20 % of each class, seed 1" : "train: 80 % of each class, seed 1");
+    }
+    EXPECT_EQ(open_split(folder, "all", options).data->size(), splits.train->size() + splits.val->size());
+    EXPECT_EQ(open_split(folder, "train", {.val_split = 0}).part, "train");
+    const std::string message = message_of<UsageError>([&] { open_split(folder, "val", {.val_split = 0}); });
+    EXPECT_NE(message.find("no split 'val'; it has: all, train"), std::string::npos) << message;
+  }
+  write_tree(root / "single", 2, 1);
+  const std::string message = message_of<DataError>([&] { open_split((root / "single").string(), "val"); });
+  EXPECT_NE(message.find("no images in 'val: 10 % of each class, seed 42'"), std::string::npos) << message;
 }
 
 TEST(OpenData, SaysWhatWasMeant) {
@@ -100,21 +126,13 @@ TEST(OpenData, SaysWhatWasMeant) {
 TEST(WithClassNames, MatchesAModelsClassesByName) {
   TemporaryFolder root;
   write_tree(root.path(), 2, 2);
-  const DatasetPointer data = open_split(root.path().string(), "val");
+  const DatasetPointer data = open_split(root.path().string(), "all").data;
   const DatasetPointer renamed = with_class_names(data, {"other", "class1", "class0"});
   EXPECT_EQ(renamed->label(0), 2);
   EXPECT_EQ(renamed->label(3), 1);
   EXPECT_EQ(renamed->class_names().size(), 3u);
   const std::string message = message_of<DataError>([&] { with_class_names(data, {"class0", "clas1"}); });
   EXPECT_NE(message.find("'class1'"), std::string::npos) << message;
-}
-
-TEST(Without, LeavesSamplesOut) {
-  TemporaryFolder root;
-  write_tree(root.path(), 1, 4);
-  const DatasetPointer data = open_split(root.path().string(), "val");
-  const DatasetPointer rest = without(data, {2, 0});
-  EXPECT_EQ(names_of(*rest), (std::vector<std::string>{data->name(1), data->name(3)}));
 }
 
 }  // namespace

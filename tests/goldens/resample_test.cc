@@ -3,7 +3,7 @@
 
 #include "tests/goldens/golden_file.h"
 #include "tests/goldens/golden_random.h"
-#include "vision/timm.h"
+#include "vision/transfer.h"
 
 namespace vretnet::goldens {
 namespace {

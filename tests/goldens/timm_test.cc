@@ -1,6 +1,4 @@
 // A state dict of timm's vit_tiny_patch16_224 as a file gives timm's logits, at 224 pixels and at 160.
-#include "vision/timm.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +6,7 @@
 
 #include "tests/goldens/golden_model.h"
 #include "vision/registry.h"
+#include "vision/transfer.h"
 
 namespace vretnet::goldens {
 namespace {
@@ -70,11 +69,11 @@ TEST_P(TimmGolden, LogitsAt224Pixels) {
 }
 
 TEST_P(TimmGolden, LogitsAt160Pixels) {
-  const model::SafetensorsFile file(path_);
-  vision::ModelConfig config = vision::describe_timm(file).config;
+  const vision::Classifier classifier = vision::load_classifier(path_);
+  vision::ModelConfig config = classifier.description.config;
   config.image_size = {160, 160};
   const auto model = vision::make_model(config);
-  expect_logits(*model, vision::read_timm_values(file, *model));
+  expect_logits(*model, vision::start_values(classifier, *model, 1).values);
 }
 
 INSTANTIATE_TEST_SUITE_P(Machines, TimmGolden,

@@ -42,6 +42,28 @@ TEST_F(ArgumentsTest, CommandLineThenEnvironmentThenFileThenDefault) {
       << "an empty variable is none";
 }
 
+// -q takes no value, -c does: "-qc FILE" names both.
+TEST_F(ArgumentsTest, ConfigFileBehindAFlagWithoutAValue) {
+  write_file(folder_ / "recipe.toml", "lr = 0.25\n");
+  EXPECT_EQ(recorded("lr", {"-qc", "recipe.toml"}), "0.25");
+  EXPECT_EQ(recorded("lr", {"-qcrecipe.toml"}), "0.25");
+  expect_error({"train", "-d", "photos", "-qc", "nowhere.toml"}, 2, {"nowhere.toml"});
+}
+
+TEST_F(ArgumentsTest, AResumedRunTakesNoOtherRecipe) {
+  EXPECT_EQ(recorded("lr", {}), "0.001");
+  expect_error({"train", "--resume", "run0", "-c", "nowhere.toml"}, 2,
+               {"--config", "nowhere.toml", "run0/config.toml"});
+}
+
+TEST_F(ArgumentsTest, ListsOfTheWrongLength) {
+  const Arguments train = Arguments{"train", "-d", "photos", "--dry-run"} + small_model();
+  expect_error(train + Arguments{"--scale", "0.5"}, 2, {"--scale"});
+  expect_error(train + Arguments{"--ratio", "1"}, 2, {"--ratio"});
+  expect_error(train + Arguments{"--color-jitter", "0.4"}, 2, {"--color-jitter"});
+  expect_error(train + Arguments{"--in-chans", "2"}, 2, {"--in-chans", "2", "grey"});
+}
+
 TEST_F(ArgumentsTest, AliasesAreOneOption) {
   write_file(folder_ / "recipe.toml", "wd = 0.25\n");
   EXPECT_EQ(recorded("weight-decay", {"-c", "recipe.toml"}), "0.25");
@@ -113,7 +135,9 @@ TEST_F(ArgumentsTest, WrongValuesAreUsageErrors) {
   expect_error({"train"}, 2, {"--data-dir"});
   expect_error({"predict", "a.png"}, 2, {"--model"});
   expect_error({"predict", "-m", "nothing.safetensors", "a.png"}, 2, {"nothing.safetensors"});
-  expect_error({"data"}, 2, {"subcommand"});
+  expect_error({"data"}, 2, {"'data' needs one of its commands: check, stats, split, import"});
+  expect_error({"--epochs", "3"}, 2, {"'--epochs' comes after a command (train): vretnet train --epochs 3"});
+  expect_error({"info", write_model().string(), "--depth", "3"}, 2, {"--depth", "is a model file"});
   expect_error({"models", "extra"}, 2, {"'extra'"});
   const auto expect_refused = [&](const Arguments& flags, const std::vector<std::string>& words) {
     expect_error(Arguments{"train", "-d", "photos"} + flags, 2, words);
@@ -128,11 +152,42 @@ TEST_F(ArgumentsTest, WrongValuesAreUsageErrors) {
   expect_refused({"--mean", "0.1,0.2"}, {"--mean", "2"});
   expect_refused({"--scale", "0.9,0.1"}, {"--scale"});
   expect_refused({"--val-split", "1.5"}, {"--val-split", "1.5"});
-  expect_refused({"--device", "cuda"}, {"--device", "cuda"});
-  expect_refused({"--img-size", "17"}, {"17", "patch_size 4"});
-  expect_refused({"--heads", "7"}, {"7"});
+  expect_refused({"--device", "cuda:first"}, {"--device", "cuda:first"});
+  expect_refused({"--img-size", "17"}, {"--img-size: image_size is 17", "patch_size 4"});
+  expect_refused({"--heads", "7"}, {"--heads: heads is 7"});
+  expect_refused({"--patch-size", "5"}, {"--patch-size: image_size is 32", "patch_size 5"});
+  expect_refused({"--lr", "abc"}, {"--lr", "'abc' is not a number"});
+  expect_refused({"--epochs", "1.5"}, {"--epochs", "'1.5' is not a whole number"});
+  expect_refused({"--seed", "-1"}, {"--seed", "-1"});
+  expect_refused({"--warmup-epochs", "100"}, {"--warmup-epochs: 100", "--epochs"});
   expect_refused({"--resume", "photos"}, {"--resume", "last.state.safetensors"});
   EXPECT_FALSE(fs::exists(folder_ / "runs")) << "a refused command leaves no run folder";
+}
+
+TEST_F(ArgumentsTest, APlaceOtherThanTheCommandLineIsNamed) {
+  const Arguments train = {"train", "-d", "photos", "-n"};
+  expect_error(train, 2, {"VRETNET_LR: --lr: 'abc' is not a number"},
+               {.environment = {{"VRETNET_LR", "abc"}}});
+  expect_error(train, 2, {"VRETNET_HEADS: --heads: heads is 7"}, {.environment = {{"VRETNET_HEADS", "7"}}});
+  write_file(folder_ / "recipe.toml", "epochs = 2\nlr = \"abc\"\n");
+  expect_error(train + Arguments{"-c", "recipe.toml"}, 2, {"recipe.toml:2: --lr: 'abc'"});
+  const ProgramResult right =
+      vretnet(train + Arguments{"--lr", "0.1"}, {.environment = {{"VRETNET_LR", "abc"}}});
+  EXPECT_EQ(right.exit_code, 0) << "the command line beats the variable: " << right.err;
+}
+
+TEST_F(ArgumentsTest, UnknownVariablesAreNamed) {
+  const ProgramResult result =
+      vretnet({"models"}, {.environment = {{"VRETNET_BACH_SIZE", "3"}, {"VRETNET_LR", "3"}}});
+  EXPECT_EQ(result.exit_code, 0) << "a warning only";
+  EXPECT_THAT(result.err, HasSubstr("VRETNET_BACH_SIZE"));
+  EXPECT_THAT(result.err, HasSubstr("Did you mean 'VRETNET_BATCH_SIZE'?"));
+  EXPECT_THAT(result.err, Not(HasSubstr("VRETNET_LR"))) << "another command's";
+}
+
+TEST_F(ArgumentsTest, AShortRunHasAShortWarmUp) {
+  EXPECT_EQ(recorded("warmup-epochs", {}), "0.25");
+  EXPECT_EQ(recorded("warmup-epochs", {"--warmup-epochs", "0.5"}), "0.5");
 }
 
 TEST_F(ArgumentsTest, BoundsAreReadable) {

@@ -49,6 +49,26 @@ TEST_F(DataTest, StatisticsGoIntoARecipe) {
   EXPECT_THAT(vretnet({"data", "stats", "photos"}).out, HasSubstr("--mean"));
 }
 
+TEST_F(DataTest, ProgressIsOfAllImages) {
+  for (const char* command : {"check", "stats"}) {
+    const ProgramResult result = vretnet({"data", command, "photos", "--progress", "bar"});
+    EXPECT_THAT(result.err, HasSubstr("]   8%")) << "1 of 12";
+  }
+}
+
+TEST_F(DataTest, ImagesOfATestPartAreCounted) {
+  write_photos(2, "parts/train");
+  EXPECT_THAT(vretnet({"data", "stats", "parts"}).out, Not(HasSubstr("test")));
+  write_photos(3, "parts/test");
+  for (const char* command : {"check", "stats"}) {
+    const std::vector<std::string> lines = lines_of(vretnet({"data", command, "parts"}).out);
+    EXPECT_TRUE(lines.at(0).ends_with(" train     val    test")) << lines.at(0);
+    EXPECT_TRUE(lines.at(1).ends_with("  2       0       3")) << lines.at(1);
+  }
+  const json report = json::parse(vretnet({"data", "stats", "parts", "--format", "json"}).out);
+  EXPECT_EQ(report.at("classes")[0].at("test"), 3);
+}
+
 TEST_F(DataTest, SplitThenTrain) {
   ASSERT_EQ(vretnet({"data", "split", "photos", "-o", "split", "--val-split", "0.25"}).exit_code, 0);
   const ProgramResult dry = vretnet(Arguments{"train", "-d", "split", "-n"} + small_model());

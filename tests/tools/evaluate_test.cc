@@ -80,6 +80,31 @@ TEST_F(EvaluateTest, SplitsAndBatchesAndWorkers) {
   EXPECT_NEAR(report({"-b", "4"}).at("loss").get<double>(), whole.at("loss").get<double>(), 1e-6);
 }
 
+// The folder is not split on disk: what training kept for validation is measured, and nothing else.
+TEST_F(EvaluateTest, AFlatFolderIsDividedAsInTraining) {
+  write_photos(10);
+  const Arguments division = {"--val-split", "0.3", "--seed", "5"};
+  const ProgramResult run = vretnet(small_recipe("1") + division + Arguments{"-o", "run"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Arguments eval = {"eval",     "-m",  "run/best.safetensors", "-d", "photos", "-t", "1", "-b", "8",
+                          "--format", "json"};
+  const ProgramResult val = vretnet(eval + division);
+  ASSERT_EQ(val.exit_code, 0) << val.err;
+  EXPECT_THAT(val.err, HasSubstr("9 images, split 'val: 30 % of each class, seed 5'"));
+  EXPECT_EQ(json::parse(val.out).at("images"), 9);
+  EXPECT_EQ(json::parse(val.out).at("top1"), json::parse(run.out).at("top1"));
+  EXPECT_EQ(json::parse(val.out).at("loss"), json::parse(run.out).at("loss"));
+  EXPECT_EQ(json::parse(vretnet(eval + division + Arguments{"--split", "train"}).out).at("images"), 21);
+  EXPECT_EQ(json::parse(vretnet(eval + Arguments{"--split", "all"}).out).at("images"), 30);
+  EXPECT_EQ(json::parse(vretnet(eval).out).at("images"), 3) << "training's default: a tenth";
+}
+
+TEST_F(EvaluateTest, AModelsNameHasNoWeights) {
+  const char* name = "vretnet_nano_patch4_32";
+  expect_error({"eval", "-m", name, "-d", "data"}, 2, {name, "is a model's name; eval needs a trained file"});
+  expect_error({"predict", "-m", name, "data"}, 2, {name, "is a model's name; predict needs a trained file"});
+}
+
 TEST_F(EvaluateTest, FailUnder) {
   const ProgramResult result = vretnet({"eval", "-m", model_, "-d", "data", "--fail-under", "1"});
   EXPECT_EQ(result.exit_code, 1) << "an untrained model that is always right";
@@ -91,9 +116,10 @@ TEST_F(EvaluateTest, FailUnder) {
 TEST_F(EvaluateTest, ClassesAreMatchedByName) {
   fs::rename(folder_ / "data/val/ant", folder_ / "data/val/dog");
   fs::remove_all(folder_ / "data/train");
-  expect_error({"eval", "-m", model_, "-d", "data/val"}, 3, {"dog"});
+  expect_error({"eval", "-m", model_, "-d", "data/val", "--split", "all"}, 3, {"dog"});
   fs::remove_all(folder_ / "data/val/dog");
-  const ProgramResult result = vretnet({"eval", "-m", model_, "-d", "data/val", "--format", "json"});
+  const ProgramResult result =
+      vretnet({"eval", "-m", model_, "-d", "data/val", "--split", "all", "--format", "json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const json report = json::parse(result.out);
   EXPECT_EQ(report.at("classes")[0].at("images"), 0);

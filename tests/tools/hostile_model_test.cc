@@ -101,6 +101,15 @@ TEST_F(HostileModelTest, HeadersThatLie) {
   expect_refused("\x89PNG\r\n\x1a\n", {});
 }
 
+// What the metadata say of the model may not cost the memory of such a model.
+TEST_F(HostileModelTest, AModelWiderThanItsTensors) {
+  json wide = header_;
+  json config = json::parse(wide["__metadata__"].at("model").get<std::string>());
+  config["width"] = 16384;
+  wide["__metadata__"]["model"] = config.dump();
+  expect_header_refused(wide, {"expected"});
+}
+
 TEST_F(HostileModelTest, Tensors) {
   const std::string name = last_tensor();
   const json tensor = header_.at(name);

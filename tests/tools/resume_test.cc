@@ -146,6 +146,14 @@ TEST_F(ResumeTest, AStopWithoutSavesWithinEpochs) {
   expect_same_as_whole("run");
 }
 
+TEST_F(ResumeTest, AClosedTerminalSaves) {
+  ProgramOptions options{.signal = SIGHUP};
+  options.signal_when = [this] { return saved("run"); };
+  const ProgramResult stopped = vretnet(small_recipe("50") + Arguments{"-o", "run"}, options);
+  EXPECT_EQ(stopped.exit_code, 130) << "signal " << stopped.signal;
+  EXPECT_THAT(stopped.err, HasSubstr("saved run"));
+}
+
 TEST_F(ResumeTest, TheNewestRunIsAuto) {
   ASSERT_EQ(vretnet(small_recipe("1")).exit_code, 0);
   ASSERT_EQ(vretnet(small_recipe("2")).exit_code, 0);
@@ -195,6 +203,35 @@ TEST_F(ResumeTest, OtherDataAreRefused) {
   fs::rename(folder_ / "photos/ape", folder_ / "photos/ant");
   write_photo(folder_ / "photos/ant/99.png", 0, 99, 9, 9);
   expect_error({"train", "--resume", "run"}, 2, {"run/last.state.safetensors", "images"});
+}
+
+// The data folder and the model that was fine-tuned belong to a run only while it begins.
+TEST_F(ResumeTest, GoesOnWhenFoldersHaveMoved) {
+  const std::string model = write_model().filename();
+  const Arguments recipe = {"train", "-d", "photos", "-m", model, "-t", "1", "-b", "8", "--epochs", "4"};
+  ASSERT_EQ(vretnet(recipe + Arguments{"-o", "whole"}).exit_code, 0);
+  ProgramOptions stop{.signal = SIGINT};
+  stop.signal_when = [this] { return lines_of(text_of_file(folder_ / "run/metrics.csv")).size() >= 2; };
+  ASSERT_EQ(vretnet(recipe + Arguments{"-o", "run"}, stop).exit_code, 130);
+
+  fs::remove(folder_ / model);
+  fs::create_directories(folder_ / "elsewhere");
+  ProgramOptions elsewhere{.folder = folder_ / "elsewhere"};
+  const ProgramResult dry = vretnet({"train", "--resume", "../run", "-n"}, elsewhere);
+  EXPECT_EQ(dry.exit_code, 0) << dry.err;
+
+  fs::rename(folder_ / "photos", folder_ / "pictures");
+  expect_error({"train", "--resume", "run"}, 2,
+               {"--data-dir", "photos' does not exist", "Where it has moved: --resume run -d NEW"});
+  const ProgramResult end = vretnet({"train", "--resume", "../run", "-d", "../pictures"}, elsewhere);
+  ASSERT_EQ(end.exit_code, 0) << end.err;
+  const fs::path root = fs::canonical(folder_);
+  EXPECT_THAT(end.err, HasSubstr("data-dir was " + (root / "photos").string() + ", is " +
+                                 (root / "pictures").string()));
+  EXPECT_TRUE(text_of_file(folder_ / "run/last.safetensors") ==
+              text_of_file(folder_ / "whole/last.safetensors"));
+  EXPECT_THAT(text_of_file(folder_ / "run/config.toml"), HasSubstr((root / "pictures").string()));
+  EXPECT_EQ(lines_of(text_of_file(folder_ / "run/skipped.csv")).size(), 2u) << "one broken file, not two";
 }
 
 TEST_F(ResumeTest, AFullDiskLeavesTheLastState) {

@@ -105,7 +105,7 @@ TEST_F(RunFolderTest, UnreadableImagesAreWrittenDown) {
   const std::vector<std::string> skipped = lines_of(text_of_file(folder_ / "run/skipped.csv"));
   ASSERT_EQ(skipped.size(), 2u);
   EXPECT_EQ(skipped[0], "file,reason");
-  EXPECT_TRUE(skipped[1].starts_with("photos/bee/07.png,")) << skipped[1];
+  EXPECT_TRUE(skipped[1].starts_with((fs::canonical(folder_) / "photos/bee/07.png,").string())) << skipped[1];
   EXPECT_THAT(run.err, HasSubstr("run/skipped.csv"));
 }
 
@@ -113,8 +113,21 @@ TEST_F(RunFolderTest, TooManyUnreadableImagesStopTheRun) {
   write_photos(10);
   for (const char* name : {"01.png", "02.png", "03.png"})
     write_file(folder_ / "photos/bee" / name, "no picture");
-  expect_error(small_recipe("1") + Arguments{"-o", "run"}, 3,
-               {"photos/bee/0", "cannot be read", "allowed are 1 %"});
+  EXPECT_EQ(vretnet(small_recipe("1") + Arguments{"-o", "few"}).exit_code, 0) << "a few stop nothing";
+  const std::string move =
+      "vretnet data check " + fs::canonical(folder_ / "photos").string() + " --fix move:OUT";
+  expect_error(small_recipe("1") + Arguments{"-o", "run", "--max-skip-share", "0"}, 3,
+               {"photos/bee/0", "cannot be read, allowed are 0", move});
+}
+
+TEST_F(RunFolderTest, FilesThatAreNoImagesAreCounted) {
+  write_photos(4);
+  EXPECT_THAT(vretnet(small_recipe("1") + Arguments{"-n"}).err, Not(HasSubstr("passed over")));
+  for (const char* name : {"ant/a.heic", "ant/b.heic", "bee/c.HEIC", "bee/notes"}) {
+    write_file(folder_ / "photos" / name, "x");
+  }
+  EXPECT_THAT(vretnet(small_recipe("1") + Arguments{"-n"}).err,
+              HasSubstr("4 files passed over (.HEIC, .heic, no extension)"));
 }
 
 TEST_F(RunFolderTest, NoValidationAtAll) {
@@ -131,6 +144,45 @@ TEST_F(RunFolderTest, AnotherRunIsNotOverwritten) {
   const std::string before = text_of_file(folder_ / "run/last.state.safetensors");
   expect_error(small_recipe("1") + Arguments{"-o", "run"}, 2, {"--output", "'run'", "--resume run"});
   EXPECT_TRUE(text_of_file(folder_ / "run/last.state.safetensors") == before);
+}
+
+TEST_F(RunFolderTest, FineTuningKeepsTheFilesPreprocessing) {
+  write_photos(4);
+  vision::Classifier file = vision::load_classifier(write_model());
+  file.description.preprocessing.mean = {0.5f, 0.25f, 0.125f};
+  file.description.preprocessing.deviation = {0.5f, 0.5f, 0.75f};
+  file.description.preprocessing.crop_fraction = 0.9;
+  file.description.preprocessing.interpolation = vision::Interpolation::Bilinear;
+  vision::save_classifier(folder_ / "own.safetensors", file.description, file.model->parameters(),
+                          file.values);
+  const auto tuned = [&](const std::string& run, const Arguments& flags) {
+    const ProgramResult result = vretnet(
+        Arguments{"train", "-d", "photos", "-m", "own.safetensors", "-b", "8", "--epochs", "1", "-o", run} +
+        flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return vision::load_classifier(folder_ / run / "last.safetensors").description.preprocessing;
+  };
+  const vision::Preprocessing expected = file.description.preprocessing;
+  const vision::Preprocessing same = tuned("same", {});
+  EXPECT_EQ(vision::to_json(same), vision::to_json(expected));
+  vision::Preprocessing changed = expected;
+  changed.mean = {0.25f, 0.25f, 0.25f};
+  changed.interpolation = vision::Interpolation::Bicubic;
+  changed.height = changed.width = 32;
+  EXPECT_EQ(
+      vision::to_json(tuned("changed", {"--mean", "0.25", "--interpolation", "bicubic", "--img-size", "32"})),
+      vision::to_json(changed));
+}
+
+TEST_F(RunFolderTest, FineTuningAtAnotherSizeResamplesPositions) {
+  write_photos(4);
+  Arguments twin = small_recipe("1") + Arguments{"-m", "vit_pico_patch4_28"};
+  ASSERT_EQ(vretnet(twin + Arguments{"-o", "small"}).exit_code, 0);
+  const Arguments larger = {"train",    "-d", "photos",     "-m", "small/best.safetensors", "-b", "8",
+                            "--epochs", "1",  "--img-size", "24"};
+  const ProgramResult result = vretnet(larger + Arguments{"-o", "large"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("positions of 4 × 4 patches resampled to 6 × 6"));
 }
 
 TEST_F(RunFolderTest, FineTuningStartsFromAModelFile) {

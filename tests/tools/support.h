@@ -89,8 +89,8 @@ class ToolTest : public ::testing::Test {
             "--heads",    "2"};
   }
   static Arguments small_recipe(const std::string& epochs = "3") {
-    return Arguments{"train",           "-d", "photos",   "-t",  "1", "-b", "8",
-                     "--warmup-epochs", "1",  "--epochs", epochs} +
+    return Arguments{"train",           "-d",  "photos",   "-t",  "1", "-b", "8",
+                     "--warmup-epochs", "0.5", "--epochs", epochs} +
            small_model();
   }
 

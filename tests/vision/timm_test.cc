@@ -82,27 +82,8 @@ TEST(Timm, IsKnownByNamesAndShapes) {
   EXPECT_EQ(found.preprocessing.interpolation, Interpolation::Bicubic);
   EXPECT_EQ(found.class_names.size(), 7u);
 
-  const std::vector<float> values = read_timm_values(file, *make_model(found.config));
-  EXPECT_EQ(values, std::vector<float>(source.values().begin(), source.values().end()));
-}
-
-TEST(Timm, AnotherImageSizeResamplesPositionsOnly) {
-  const TimmFile source;
-  const model::SafetensorsFile file = source.file();
-  ModelConfig larger = describe_timm(file).config;
-  larger.image_size = {48, 24};
-  const auto model = make_model(larger);
-  const std::vector<float> values = read_timm_values(file, *model);
-  const VisionModel stored(source.config());
-  for (const layers::NamedTensor& tensor : model->parameters().tensors()) {
-    const layers::NamedTensor& original = *stored.parameters().find(tensor.name);
-    // The class token's position comes first and stays.
-    const std::int64_t same = tensor.name == "pos_embed" ? larger.width : tensor.shape.elements();
-    for (std::int64_t i = 0; i < same; ++i) {
-      ASSERT_EQ(values[tensor.offset + i], static_cast<float>(source.values()[original.offset + i]))
-          << tensor.name;
-    }
-  }
+  EXPECT_EQ(load_classifier(source.path()).values,
+            std::vector<float>(source.values().begin(), source.values().end()));
 }
 
 TEST(Timm, OtherFilesAreRefusedByWhatTheyLack) {
@@ -122,16 +103,6 @@ TEST(Timm, OtherFilesAreRefusedByWhatTheyLack) {
   const TimmFile oblong([](ModelConfig& config) { config.image_size = {32, 24}; });
   EXPECT_EQ(message_of([&] { describe_timm(oblong.file()); }),
             oblong.path() + ": 'pos_embed' has 13 tokens, expected a class token and a square of patches");
-}
-
-// torch.nn.functional.interpolate(mode="bicubic", antialias=True) of 2 × 3 → 3 × 2, as timm calls it.
-TEST(ResamplePositions, EqualsTorch) {
-  const std::vector<float> positions{9, 1, 2, 4, 8, 16, 32};
-  const std::vector<float> expected{9, 0.684951f, 1.802002f, 5.713482f, 15.0313f, 10.74201f, 28.2606f};
-  const std::vector<float> found = resample_positions(positions, 1, {2, 3}, {3, 2});
-  ASSERT_EQ(found.size(), expected.size());
-  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-5) << i;
-  EXPECT_EQ(resample_positions(positions, 1, {2, 3}, {2, 3}), positions);
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+// Memory for the backend and for what it keeps.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,7 @@
 #include "core/backends/onednn/onednn_backend.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <omp.h>
 
 #include <algorithm>
@@ -62,7 +63,7 @@ class OnednnBackend final : public Backend {
 
   void* allocate(std::size_t bytes) override { return allocate_memory(bytes); }
   void release(void* data) override {
-    primitives_.packed_weights().clear();  // the memory may come back as another's weights
+    if (data) primitives_.packed_weights().forget(data, malloc_usable_size(data));
     std::free(data);
   }
 

@@ -2,7 +2,9 @@
 // at the first product, for as long as nobody says that weights changed.
 #pragma once
 
+#include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <unordered_map>
@@ -14,20 +16,27 @@ namespace vretnet::onednn {
 
 class PackedWeights {
  public:
-  // The copy of x in this layout; pack(address) fills a new one. The layout of x itself is the same in all
-  // calls between two clear().
+  // The copy of x, a matrix, in this layout; pack(address) fills a new one.
   template <class Pack>
   float* find(const View& x, const dnnl::memory::desc& layout, Pack&& pack) {
     const auto [first, last] = copies_.equal_range(x.data<float>());
     for (auto copy = first; copy != last; ++copy) {
-      if (copy->second.layout == layout) return copy->second.data.get();
+      if (copy->second.is_of(x, layout)) return copy->second.data.get();
     }
     Memory data(static_cast<float*>(allocate_memory(layout.get_size())));
     pack(data.get());
-    return copies_.emplace(x.data<float>(), Copy{layout, std::move(data)})->second.data.get();
+    return copies_.emplace(x.data<float>(), Copy{x.stride(0), x.stride(1), layout, std::move(data)})
+        ->second.data.get();
   }
 
   void clear() { copies_.clear(); }
+  // Of matrices in this memory only: it is given back, and may come again as another's.
+  void forget(const void* begin, std::size_t bytes) {
+    const auto* first = static_cast<const float*>(begin);
+    std::erase_if(copies_, [&](const auto& copy) {
+      return !std::less<>()(copy.first, first) && std::less<>()(copy.first, first + bytes / sizeof(float));
+    });
+  }
 
  private:
   struct Free {
@@ -35,8 +44,12 @@ class PackedWeights {
   };
   using Memory = std::unique_ptr<float, Free>;
   struct Copy {
+    std::int64_t row_stride, column_stride;  // of x: a matrix and its transpose begin at one address
     dnnl::memory::desc layout;
     Memory data;
+    bool is_of(const View& x, const dnnl::memory::desc& wanted) const {
+      return row_stride == x.stride(0) && column_stride == x.stride(1) && layout == wanted;
+    }
   };
   std::unordered_multimap<const float*, Copy> copies_;
 };

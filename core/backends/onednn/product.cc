@@ -49,10 +49,10 @@ void add_layout(PrimitiveKey& key, const View& x) {
   key.add(x.rank() == 3 ? x.stride(0) : 0);
 }
 
-// Whether to have oneDNN lay b out anew before the product: worth it for tall products, which read b again
-// and again, and for a row-major b whose rows lie a multiple of 1 KiB apart, because such a column of b
-// shares a few sets of the first cache (measured, 1 thread: 48 → 105 GFLOP/s for 768 x 1576 x 3072; a gain or
-// nothing from 1024 rows on).
+// Whether to have oneDNN lay b out anew before the product: once for good where b is constant; else where
+// that pays in a single call, for tall products, which read b again and again, and for a row-major b whose
+// rows lie a multiple of 1 KiB apart, because such a column of b shares a few sets of the first cache
+// (measured, 1 thread: 48 → 105 GFLOP/s for 768 x 1576 x 3072; a gain or nothing from 1024 rows on).
 bool repacks(const ops::Gemm& product) {
   if (product.y.rank() != 2) return false;
   if (product.constant_b) return true;

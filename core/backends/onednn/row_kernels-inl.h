@@ -28,14 +28,36 @@ struct WholeVector {
   HWY_INLINE Vector keep(Vector v) const { return v; }             // unused lanes become 0
   HWY_INLINE Vector keep_or(Vector v, Vector) const { return v; }  // unused lanes become `other`'s
 };
+// The first `count` elements at p, zeros after them, count less than a vector. Never touches what lies
+// beyond, which only the masked instructions of these two targets promise.
+HWY_INLINE Vector load_first(const float* p, std::size_t count) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  return hn::MaskedLoad(hn::FirstN(Floats(), count), Floats(), p);
+#else
+  HWY_ALIGN float buffer[hn::MaxLanes(Floats())] = {};
+  for (std::size_t i = 0; i < count; ++i) buffer[i] = p[i];
+  return hn::Load(Floats(), buffer);
+#endif
+}
+HWY_INLINE void store_first(Vector values, float* p, std::size_t count) {
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+  hn::BlendedStore(values, hn::FirstN(Floats(), count), Floats(), p);
+#else
+  HWY_ALIGN float buffer[hn::MaxLanes(Floats())];
+  hn::Store(values, Floats(), buffer);
+  for (std::size_t i = 0; i < count; ++i) p[i] = buffer[i];
+#endif
+}
+
 struct PartOfVector {
-  hn::Mask<Floats> mask;
-  HWY_INLINE explicit PartOfVector(std::int64_t count)
-      : mask(hn::FirstN(Floats(), static_cast<std::size_t>(count))) {}
-  HWY_INLINE Vector load(const float* from) const { return hn::MaskedLoad(mask, Floats(), from); }
-  HWY_INLINE void store(Vector v, float* to) const { hn::BlendedStore(v, mask, Floats(), to); }
-  HWY_INLINE Vector keep(Vector v) const { return hn::IfThenElseZero(mask, v); }
-  HWY_INLINE Vector keep_or(Vector v, Vector other) const { return hn::IfThenElse(mask, v, other); }
+  std::size_t count;
+  HWY_INLINE explicit PartOfVector(std::int64_t elements) : count(static_cast<std::size_t>(elements)) {}
+  HWY_INLINE Vector load(const float* from) const { return load_first(from, count); }
+  HWY_INLINE void store(Vector v, float* to) const { store_first(v, to, count); }
+  HWY_INLINE Vector keep(Vector v) const { return hn::IfThenElseZero(hn::FirstN(Floats(), count), v); }
+  HWY_INLINE Vector keep_or(Vector v, Vector other) const {
+    return hn::IfThenElse(hn::FirstN(Floats(), count), v, other);
+  }
 };
 
 // body(lanes, i) for the vectors that start at elements i of a row of n.
@@ -90,7 +112,7 @@ HWY_INLINE Statistics statistics(const float* x, std::int64_t n, float epsilon, 
   return {mean, 1.0f / std::sqrt(squares / static_cast<float>(n) + epsilon)};
 }
 
-// 1/x for x in [1, 2^60], within 2 units in the last place: a quarter of a division's time where the
+// 1/x for x in [1, 2^126], within 2 units in the last place: a quarter of a division's time where the
 // processor has a first guess of 14 bits, which one step of Newton's doubles.
 HWY_INLINE Vector reciprocal(Vector x) {
   const Floats d;
@@ -136,9 +158,9 @@ HWY_INLINE Vector power_of_two(Vector x) {
   return power_of_two(rounded, hn::Sub(x, hn::Sub(rounded, rounder)));
 }
 
-// e^x for −87 ≤ x ≤ 0, small results to the last place, too: x loses n·ln 2 in two pieces, n times the first
-// of which is exact.
-HWY_INLINE Vector exp_of_nonpositive(Vector x) {
+// e^x for |x| ≤ 87, within a few units in the last place: x loses n·ln 2 in two pieces, n times the first of
+// which is exact.
+HWY_INLINE Vector exponential(Vector x) {
   const Floats d;
   const Vector rounder = hn::Set(d, kRounder), log2e = hn::Set(d, 1.44269504088896341f);
   const Vector rounded = hn::MulAdd(x, log2e, rounder), n = hn::Sub(rounded, rounder);
@@ -173,12 +195,13 @@ HWY_INLINE Vector normal_density(Vector x) {
 HWY_INLINE Vector gelu(Vector x) {
   return hn::Mul(x, normal_cumulative(x));
 }
-// 1 / (1 + e^−x), never through an overflow or a subnormal number; below x = −80 it stays at 2e-35.
+// 1 / (1 + e^−x), never through an overflow or a subnormal number: beyond ±87 it stays as it is there. A NaN
+// stays one: Max and Min return their second argument then.
 HWY_INLINE Vector sigmoid(Vector x) {
   const Floats d;
-  const Vector one = hn::Set(d, 1.0f);
-  const Vector e = exp_of_nonpositive(hn::Neg(hn::Min(hn::Abs(x), hn::Set(d, 80.0f))));
-  return hn::Mul(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), reciprocal(hn::Add(one, e)));
+  const Vector end = hn::Set(d, 87.0f);
+  const Vector e = exponential(hn::Min(end, hn::Max(hn::Neg(end), hn::Neg(x))));
+  return reciprocal(hn::Add(hn::Set(d, 1.0f), e));
 }
 // swish(x) = x·sigmoid(x), which is SiLU.
 HWY_INLINE Vector swish(Vector x) {

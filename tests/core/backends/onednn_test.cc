@@ -191,6 +191,50 @@ TEST(Onednn, GeluIsAsExactAsItsFormula) {
   EXPECT_GT(worst, 0) << "nothing was compared";
 }
 
+// What is kept of a constant b is of use only until weights_changed, and outlives memory of others.
+TEST(Onednn, ConstantWeightsAreReadAgainWhenTheyChanged) {
+  const auto backend = make_onednn_backend(2);
+  constexpr std::int64_t kRows = 100, kColumns = 24, kDepth = 16;
+  const Allocation a(*backend, DType::f32, {kRows, kDepth}), b(*backend, DType::f32, {kDepth, kColumns});
+  const Allocation y(*backend, DType::f32, {kRows, kColumns});
+  backend->upload(a.view(), std::vector<float>(kRows * kDepth, 1).data());
+  for (const auto activation :
+       {ops::ActivationKind::none, ops::ActivationKind::silu}) {  // one call, and panels
+    ops::Gemm op{.a = a.view(), .b = b.view(), .y = y.view(), .activation = activation, .constant_b = true};
+    const Allocation workspace(*backend, std::max<std::size_t>(64, backend->workspace_bytes(op)));
+    op.workspace =
+        View(workspace.buffer(), DType::f32, {static_cast<std::int64_t>(workspace.buffer()->bytes / 4)});
+    for (const float weight : {1.0f, 2.0f}) {
+      backend->upload(b.view(), std::vector<float>(kDepth * kColumns, weight).data());
+      backend->weights_changed();
+      const Allocation other(*backend, DType::f32, {5});  // released before the product is read again
+      backend->run(op);
+      backend->run(op);
+      EXPECT_NEAR(y.view().data<float>()[kRows * kColumns - 1], 16 * weight, 1e-4);
+    }
+  }
+}
+
+// A square matrix and its transpose have one address, one shape and, packed, one layout.
+TEST(Onednn, AConstantMatrixIsNotItsTranspose) {
+  const auto backend = make_onednn_backend(1);
+  constexpr std::int64_t kSide = 64;
+  const Allocation a(*backend, DType::f32, {1, kSide}), b(*backend, DType::f32, {kSide, kSide}),
+      y(*backend, DType::f32, {1, kSide});
+  backend->upload(a.view(), std::vector<float>(kSide, 1).data());
+  b.view().data<float>()[5] = 1;  // row 0, column 5
+  for (const bool transposed : {false, true}) {
+    ops::Gemm op{
+        .a = a.view(), .b = transposed ? b.view().transposed() : b.view(), .y = y.view(), .constant_b = true};
+    const Allocation workspace(*backend, std::max<std::size_t>(64, backend->workspace_bytes(op)));
+    op.workspace =
+        View(workspace.buffer(), DType::f32, {static_cast<std::int64_t>(workspace.buffer()->bytes / 4)});
+    backend->run(op);
+    EXPECT_EQ(y.view().data<float>()[transposed ? 0 : 5], 1);
+    EXPECT_EQ(y.view().data<float>()[transposed ? 5 : 0], 0);
+  }
+}
+
 TEST(Onednn, GeluFarFromZero) {
   const auto backend = make_onednn_backend(1);
   const Allocation x(*backend, DType::f32, {4}), y(*backend, DType::f32, {4});

@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "core/backends/reference/reference_backend.h"
@@ -75,6 +78,23 @@ TEST_F(Decorators, ProfilesAddUp) {
   EXPECT_EQ(flops, 2 * 120);
   profiled.reset();
   EXPECT_TRUE(profiled.profile().empty());
+}
+
+TEST_F(Decorators, ProfilesByShapeWhileWatching) {
+  ProfiledBackend profiled(*reference_, ops::label_of);
+  const Product product(profiled);
+  ops::Gemm with_gelu = product.op();
+  with_gelu.activation = ops::ActivationKind::gelu;
+  profiled.run(product.op());
+  profiled.run(with_gelu);
+  profiled.run(with_gelu);
+  profiled.watch(false);
+  profiled.run(with_gelu);
+  std::map<std::string, OpProfile> rows;
+  for (const OpProfile& entry : profiled.profile()) rows[entry.op] = entry;
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows["Gemm 3x4x5"].calls, 1);
+  EXPECT_EQ(rows["Gemm 3x4x5 gelu"].calls, 2);
 }
 
 TEST_F(Decorators, MeasuringNeedsNoMemory) {

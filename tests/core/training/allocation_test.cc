@@ -1,7 +1,9 @@
-// A step of training takes no memory of ours: operator new is replaced in this program and counts.
+// A step of training, an inference and a row of a stream take no memory of ours: operator new and
+// posix_memalign are replaced in this program and count.
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <new>
 
@@ -71,6 +73,18 @@ void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
   std::free(memory);
 }
 
+// What backends take their memory by.
+extern "C" [[gnu::noinline]] int posix_memalign(void** memory, std::size_t alignment,
+                                                std::size_t bytes) noexcept {
+  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  if (counting) {
+    const auto* place = static_cast<const char*>(__builtin_return_address(0));
+    ++(place >= __executable_start && place < etext ? own_allocations : other_allocations);
+  }
+  *memory = std::aligned_alloc(alignment, rounded);
+  return *memory ? 0 : ENOMEM;
+}
+
 namespace vretnet::training {
 namespace {
 
@@ -111,6 +125,29 @@ TEST_P(AllocationTest, NoneInsideAStep) {
   const Counts counts = count(epoch);
   RecordProperty("outside", int(counts.other));
   EXPECT_EQ(counts.own, 0) << counts.other << " by libraries beside";
+}
+
+TEST_P(AllocationTest, NoneInsideAnInference) {
+  const auto& [backend, local] = GetParam();
+  TinyRun run({}, 24, 4, backend, local);
+  model::Session session(*run.model, *run.backend, run.trainer.weights(), View(),
+                         {.mode = layers::Mode::inference});
+  const std::vector<float> images(3 * kPixels, 0.5f);
+  session.forward(images.data(), 3);
+  EXPECT_EQ(count([&] { session.forward(images.data(), 3); }).own, 0);
+}
+
+// A row makes the tables of its place, and nothing else: as much in row 20 as in row 12.
+TEST_P(AllocationTest, AStreamTakesNoMoreInALaterRow) {
+  const auto& [backend, local] = GetParam();
+  if (local) GTEST_SKIP() << "a bidirectional model does not stream";
+  TinyRun run({}, 24, 4, backend, local);
+  model::Stream stream(*run.model, *run.backend, run.trainer.weights(), {.mode = layers::Mode::inference},
+                       12);
+  const std::vector<float> row(kPixels, 0.5f);
+  std::vector<long> taken;
+  for (int i = 0; i < 24; ++i) taken.push_back(count([&] { stream.push(row.data(), 1); }).own);
+  EXPECT_EQ(taken[20], taken[12]);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, AllocationTest,

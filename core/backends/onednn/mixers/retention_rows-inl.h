@@ -54,20 +54,6 @@ HWY_INLINE void rotate_rows(const RetentionHead& head, Turn turn, std::size_t fi
   }
 }
 
-// 1 / (1 + e^−x), within 3 units in the last place; a division would cost as much as all the rest.
-HWY_INLINE Vector logistic(Vector x) {
-  const Floats d;
-  const Vector one = hn::Set(d, 1.0f);
-  const Vector exponent = hn::Min(hn::Set(d, 126.0f), hn::Mul(x, hn::Set(d, -1.44269504f)));
-  const Vector denominator = hn::Add(one, power_of_two(exponent));
-#if HWY_TARGET == HWY_AVX3
-  const Vector estimate = hn::ApproximateReciprocal(denominator);  // 14 bits; one step of Newton makes it 24
-  return hn::MulAdd(estimate, hn::NegMulAdd(denominator, estimate, one), estimate);
-#else
-  return hn::Div(one, denominator);
-#endif
-}
-
 // Per token row, [tokens of a chunk] each. The head norm of row_scale · x is (x − mean) · factor. Rows go
 // through one step at a time, all of them, so that sums across lanes, roots and divisions of different rows
 // overlap.
@@ -135,7 +121,7 @@ HWY_INLINE void finish_rows(const RetentionShape& shape, std::size_t rows, const
       Vector value = hn::Mul(hn::Sub(load_some(x.row(r) + i, count), mean), factor);
       if (g) {
         const Vector gate = load_some(g.row(r) + i, count);
-        value = hn::Mul(hn::Mul(gate, logistic(gate)), value);
+        value = hn::Mul(hn::Mul(gate, sigmoid(gate)), value);
       }
       if (shape.accumulate) value = hn::Add(value, load_some(y.row(r) + i, count));
       store_some(value, y.row(r) + i, count);
@@ -160,7 +146,7 @@ HWY_INLINE void finish_rows_gradient(const RetentionShape& shape, std::size_t ro
       Vector gradient =
           load_some(d_y.row(r) + i, count);  // zeros beyond the row: they add nothing to the sums
       if (g) {
-        const Vector gate = load_some(g.row(r) + i, count), sigmoid_of_gate = logistic(gate);
+        const Vector gate = load_some(g.row(r) + i, count), sigmoid_of_gate = sigmoid(gate);
         const Vector swish_of_gate = hn::Mul(gate, sigmoid_of_gate);
         const Vector derivative = hn::MulAdd(swish_of_gate, hn::Sub(one, sigmoid_of_gate), sigmoid_of_gate);
         store_some(hn::Mul(hn::Mul(gradient, normed), derivative), d_g.row(r) + i, count);

@@ -1,5 +1,4 @@
-// What the mixers add to the shared row kernels: vectors as compile-time tiles, safe ends of rows, a
-// transposition and a fast power of two.
+// What the mixers add to the shared row kernels: vectors as compile-time tiles and a transposition.
 #if defined(VRETNET_MIXERS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef VRETNET_MIXERS_SIMD_INL_H_
 #undef VRETNET_MIXERS_SIMD_INL_H_
@@ -15,28 +14,6 @@ namespace vretnet::onednn::HWY_NAMESPACE {
 
 constexpr std::size_t kLanes = hn::MaxLanes(Floats());
 static_assert(kPadding % kLanes == 0);
-
-// The first `count` elements at p, zeros after them, 1 ≤ count ≤ kLanes. Never touches what lies beyond,
-// which only the masked instructions of these two targets promise.
-HWY_INLINE Vector load_first(const float* p, std::size_t count) {
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-  return hn::MaskedLoad(hn::FirstN(Floats(), count), Floats(), p);
-#else
-  HWY_ALIGN float buffer[kLanes] = {};
-  for (std::size_t i = 0; i < count; ++i) buffer[i] = p[i];
-  return hn::Load(Floats(), buffer);
-#endif
-}
-
-HWY_INLINE void store_first(Vector values, float* p, std::size_t count) {
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
-  hn::BlendedStore(values, hn::FirstN(Floats(), count), Floats(), p);
-#else
-  HWY_ALIGN float buffer[kLanes];
-  hn::Store(values, Floats(), buffer);
-  for (std::size_t i = 0; i < count; ++i) p[i] = buffer[i];
-#endif
-}
 
 // visit(i, elements of the vector at i): all elements of a row, the last vector perhaps a part.
 template <class Visit>

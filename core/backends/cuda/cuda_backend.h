@@ -1,0 +1,16 @@
+// The GPU backend: cuBLASLt for products, cuDNN for convolutions, own kernels for all else. README.md beside
+// this file says how it is built and proved, and what is not proved.
+#pragma once
+
+#include <memory>
+
+#include "core/ops/backend.h"
+
+namespace vretnet {
+
+// f32 on CUDA device `device`. Work is queued on one stream; `download` and `synchronize` wait for it. One
+// thread at a time may call it. Throws UsageError where there is no such device or it cannot run this,
+// RunError when a call fails.
+std::unique_ptr<Backend> make_cuda_backend(int device);
+
+}  // namespace vretnet

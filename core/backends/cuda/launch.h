@@ -1,0 +1,41 @@
+// How host code starts a kernel: launch(kernel, shape, arguments…), through cudaLaunchKernelExC on a GPU and
+// on the emulator alike.
+#pragma once
+
+#include <gpu.h>
+
+#include <cstddef>
+#include <tuple>
+#include <utility>
+
+namespace vretnet::cuda {
+
+struct Launch {
+  dim3 grid, block;
+  cudaStream_t stream;
+  std::size_t shared_bytes = 0;  // dynamic shared memory of a block
+};
+
+// Stops the program when a promise between host code and a kernel is broken (core/base/check.h, which nvcc
+// cannot read).
+void expect(bool kept, const char* promise);
+
+// Throws RunError naming the launch when the driver refuses it.
+void launch_kernel(const void* kernel, const Launch& shape, void** arguments);
+
+// Every argument is converted to its parameter's type and copied before launch returns.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), const Launch& shape, Arguments&&... arguments) {
+  static_assert(sizeof...(Parameters) == sizeof...(Arguments));
+  if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
+  introduce(kernel);
+  std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  std::apply(
+      [&](auto&... value) {
+        void* addresses[] = {static_cast<void*>(&value)...};
+        launch_kernel(reinterpret_cast<const void*>(kernel), shape, addresses);
+      },
+      values);
+}
+
+}  // namespace vretnet::cuda

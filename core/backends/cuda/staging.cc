@@ -1,0 +1,73 @@
+#include "core/backends/cuda/staging.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace vretnet::cuda {
+namespace {
+
+constexpr std::size_t kLeast = std::size_t{1} << 16;  // bytes of a slot
+constexpr std::size_t kMost = std::size_t{64} << 20;  // larger uploads go in pieces
+constexpr std::size_t kDownload = std::size_t{4} << 20;
+
+}  // namespace
+
+Staging::Staging(const Stream& compute) : compute_(compute) {
+  require(cudaMallocHost(&pinned_down_, kDownload), "taking pinned memory");
+}
+
+Staging::~Staging() {
+  for (Slot& slot : slots_) {
+    cudaFreeHost(slot.pinned);
+    cudaFree(slot.device);
+  }
+  cudaFreeHost(pinned_down_);
+}
+
+void Staging::grow(Slot& slot, std::size_t bytes) {
+  if (slot.bytes >= bytes) return;
+  const std::size_t wanted = std::max(bytes, std::max(kLeast, 2 * slot.bytes));
+  if (slot.bytes > 0) {
+    slot.used.synchronize();
+    require(cudaFreeHost(slot.pinned), "giving back pinned memory");
+    require(cudaFree(slot.device), "giving back memory");
+    slot.pinned = slot.device = nullptr;
+    slot.bytes = 0;
+  }
+  require(cudaMallocHost(&slot.pinned, wanted), "taking pinned memory");
+  require(cudaMalloc(&slot.device, wanted), "taking memory");
+  slot.bytes = wanted;
+}
+
+void Staging::upload(void* target, const void* host, std::size_t bytes) {
+  for (std::size_t begin = 0; begin < bytes; begin += kMost) {
+    const std::size_t count = std::min(kMost, bytes - begin);
+    Slot& slot = slots_[next_];
+    next_ = (next_ + 1) % slots_.size();
+    grow(slot, count);
+    slot.arrived.synchronize();  // its last upload has left the pinned memory
+    std::memcpy(slot.pinned, static_cast<const char*>(host) + begin, count);
+    slot.used.make_wait(copies_);
+    require(cudaMemcpyAsync(slot.device, slot.pinned, count, cudaMemcpyHostToDevice, copies_.get()),
+            "an upload");
+    slot.arrived.record(copies_);
+    slot.arrived.make_wait(compute_);
+    require(cudaMemcpyAsync(static_cast<char*>(target) + begin, slot.device, count, cudaMemcpyDeviceToDevice,
+                            compute_.get()),
+            "an upload");
+    slot.used.record(compute_);
+  }
+}
+
+void Staging::download(const void* source, void* host, std::size_t bytes) {
+  for (std::size_t begin = 0; begin < bytes; begin += kDownload) {
+    const std::size_t count = std::min(kDownload, bytes - begin);
+    require(cudaMemcpyAsync(pinned_down_, static_cast<const char*>(source) + begin, count,
+                            cudaMemcpyDeviceToHost, compute_.get()),
+            "a download");
+    compute_.synchronize();
+    std::memcpy(static_cast<char*>(host) + begin, pinned_down_, count);
+  }
+}
+
+}  // namespace vretnet::cuda

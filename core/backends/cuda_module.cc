@@ -1,0 +1,44 @@
+#include "core/backends/cuda_module.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <array>
+#include <filesystem>
+#include <string>
+
+#include "core/base/error.h"
+
+namespace vretnet {
+namespace {
+
+constexpr const char* kModule = "libvretnet_cuda.so";
+constexpr const char* kEntry = "vretnet_make_cuda_backend";
+
+// Stays loaded until the program ends: backends live as long as they like.
+void* open_module() {
+  std::error_code none;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", none).parent_path();
+  for (const std::filesystem::path& path : {program / kModule, program / ".." / "lib" / kModule}) {
+    if (!std::filesystem::exists(path, none)) continue;
+    if (void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return module;
+    throw UsageError(fmt::format("--device cuda: {}", dlerror()));  // it is there, a CUDA library is not
+  }
+  if (void* module = dlopen(kModule, RTLD_NOW | RTLD_LOCAL)) return module;
+  throw UsageError(
+      fmt::format("--device cuda: this build has no CUDA backend ({} is missing): build where the CUDA "
+                  "toolkit and cuDNN are installed",
+                  kModule));
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> load_cuda_backend(int device) {
+  static void* const module = open_module();
+  using Make = Backend* (*)(int);
+  const auto make = reinterpret_cast<Make>(dlsym(module, kEntry));
+  if (make == nullptr) throw UsageError(fmt::format("--device cuda: {} is of another build", kModule));
+  return std::unique_ptr<Backend>(make(device));
+}
+
+}  // namespace vretnet

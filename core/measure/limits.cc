@@ -1,0 +1,131 @@
+#include "core/measure/limits.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <variant>
+
+#include "core/base/random.h"
+#include "core/measure/processor_rates.h"
+#include "core/measure/repeat.h"
+#include "core/ops/cost.h"
+
+namespace vretnet::measure {
+namespace {
+
+constexpr double kMebi = 1 << 20;
+// Within the L2 caches of a core, of two; within most L3 caches; beyond them.
+constexpr double kTriadBytes[] = {0.75 * kMebi, 3 * kMebi, 12 * kMebi, 192 * kMebi};
+constexpr std::int64_t kFewest = 3;
+
+double best_seconds(Backend& backend, const ops::Op& op, double seconds) {
+  const auto times = repeat(
+      [&] {
+        backend.run(op);
+        backend.synchronize();
+      },
+      {.warm_up = 1, .repeats = kFewest, .seconds = seconds});
+  return *std::min_element(times.begin(), times.end());
+}
+
+Allocation random_matrix(Backend& backend, std::int64_t rows, std::int64_t columns) {
+  Allocation matrix(backend, DType::f32, {rows, columns});
+  Random random(static_cast<std::uint64_t>(rows));
+  std::vector<float> values(static_cast<std::size_t>(rows * columns));
+  for (float& value : values) value = static_cast<float>(random.uniform(-1, 1));
+  backend.upload(matrix.view(), values.data());
+  return matrix;
+}
+
+// Runs a product in its own workspace.
+double product_seconds(Backend& backend, ops::Op product, double seconds) {
+  const std::size_t bytes = std::max<std::size_t>(sizeof(float), backend.workspace_bytes(product));
+  const Allocation workspace(backend, DType::f32, {static_cast<std::int64_t>(bytes / sizeof(float)) + 1});
+  set_workspace(product, workspace.view());
+  return best_seconds(backend, product, seconds);
+}
+
+// y = x·Wᵀ of growing size, until one takes so long that a larger one would not be worth its time: a slow
+// backend is at its best early.
+double gemm_rate(Backend& backend, double seconds) {
+  struct Shape {
+    std::int64_t m, n, k;
+  };
+  double best = 0;
+  for (const Shape s : {Shape{256, 256, 256}, {1024, 1024, 1024}, {1576, 3072, 768}, {2048, 2048, 2048}}) {
+    const Allocation x = random_matrix(backend, s.m, s.k), weight = random_matrix(backend, s.n, s.k);
+    const Allocation y(backend, DType::f32, {s.m, s.n});
+    const double time = product_seconds(
+        backend, ops::Gemm{.a = x.view(), .b = weight.view().transposed(), .y = y.view()}, seconds / 4);
+    best = std::max(best, 2 * static_cast<double>(s.m) * static_cast<double>(s.n * s.k) / time);
+    if (time > seconds / 4) break;
+  }
+  return best;
+}
+
+std::string layout_of(const ops::Gemm& op) {
+  std::string text;
+  for (const View* view : {&op.a, &op.b, &op.y}) {
+    for (int axis = 0; axis < view->rank(); ++axis) {
+      text += fmt::format("{}/{} ", view->extent(axis), view->stride(axis));
+    }
+    text += "; ";
+  }
+  return text + (op.write == ops::Write::accumulate ? "+=" : "=");
+}
+
+}  // namespace
+
+double Limits::least_seconds(double flops, double bytes) const {
+  double rate = bandwidths.front().rate;
+  for (const Bandwidth& each : bandwidths) {
+    if (each.bytes <= bytes) rate = each.rate;
+  }
+  return std::max(flops / gemm_rate, bytes / rate);
+}
+
+void Limits::improve(const Limits& again) {
+  fma_rate = std::max(fma_rate, again.fma_rate);
+  gemm_rate = std::max(gemm_rate, again.gemm_rate);
+  for (std::size_t i = 0; i < bandwidths.size(); ++i) {
+    bandwidths[i].rate = std::max(bandwidths[i].rate, again.bandwidths[i].rate);
+  }
+}
+
+Limits measure_limits(Backend& backend, int threads, double seconds) {
+  Limits limits;
+  limits.fma_rate = fma_rate(threads, seconds);
+  limits.gemm_rate = gemm_rate(backend, seconds);
+  for (const double bytes : kTriadBytes) {
+    limits.bandwidths.push_back({bytes, triad_rate(bytes, threads, seconds)});
+  }
+  return limits;
+}
+
+double products_rate(Backend& backend, std::span<const ops::Op> recorded, double seconds) {
+  struct Product {
+    ops::Gemm op;
+    double count = 0;
+  };
+  std::map<std::string, Product> products;
+  for (const ops::Op& op : recorded) {
+    if (const auto* gemm = std::get_if<ops::Gemm>(&op)) {
+      const ops::Gemm bare{
+          .a = gemm->a, .b = gemm->b, .y = gemm->y, .alpha = gemm->alpha, .write = gemm->write};
+      Product& product = products[layout_of(bare)];
+      product.op = bare;
+      ++product.count;
+    }
+  }
+  double flops = 0, time = 0;
+  for (const auto& [layout, product] : products) {
+    flops += product.count * ops::flops(product.op);
+    time +=
+        product.count * product_seconds(backend, product.op, seconds / static_cast<double>(products.size()));
+  }
+  return time > 0 ? flops / time : 0;
+}
+
+}  // namespace vretnet::measure

@@ -1,0 +1,28 @@
+#include "core/measure/repeat.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace vretnet::measure {
+
+std::vector<double> repeat(const std::function<void()>& run, const RepeatOptions& options,
+                           const std::function<bool()>& stop) {
+  using Clock = std::chrono::steady_clock;
+  const auto stopped = [&] { return stop && stop(); };
+  for (std::int64_t i = 0; i < options.warm_up && !stopped(); ++i) run();
+  std::vector<double> times;
+  double total = 0;
+  const auto enough = [&] {
+    const auto count = static_cast<std::int64_t>(times.size());
+    return count >= options.repeats && (total >= options.seconds || count >= kMostRepeats);
+  };
+  while (!enough() && !stopped()) {
+    const Clock::time_point began = Clock::now();
+    run();
+    times.push_back(std::chrono::duration<double>(Clock::now() - began).count());
+    total += times.back();
+  }
+  return times;
+}
+
+}  // namespace vretnet::measure

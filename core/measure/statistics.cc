@@ -1,0 +1,53 @@
+#include "core/measure/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/base/check.h"
+#include "core/base/random.h"
+
+namespace vretnet::measure {
+namespace {
+
+constexpr int kDraws = 2000;
+constexpr double kTail = 0.025;  // on either side of the interval
+constexpr std::uint64_t kSeed = 1;
+
+double median_of_a_draw(const std::vector<double>& values, Random& random, std::vector<double>& drawn) {
+  drawn.resize(values.size());
+  for (double& value : drawn) value = values[static_cast<std::size_t>(random.below(values.size()))];
+  const auto middle = drawn.begin() + static_cast<std::ptrdiff_t>(drawn.size() / 2);
+  std::nth_element(drawn.begin(), middle, drawn.end());
+  if (drawn.size() % 2 == 1) return *middle;
+  return (*std::max_element(drawn.begin(), middle) + *middle) / 2;
+}
+
+}  // namespace
+
+double quantile(std::vector<double> values, double q) {
+  check(!values.empty(), "the quantile {} of no values", q);
+  std::sort(values.begin(), values.end());
+  const double place = q * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<std::size_t>(std::floor(place));
+  const std::size_t above = std::min(below + 1, values.size() - 1);
+  return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
+}
+
+Summary summarize(const std::vector<double>& seconds) {
+  const double median = quantile(seconds, 0.5);
+  return {quantile(seconds, 0), median, quantile(seconds, 0.9),
+          (quantile(seconds, 0.75) - quantile(seconds, 0.25)) / median};
+}
+
+Ratio ratio_of_medians(const std::vector<double>& before, const std::vector<double>& now) {
+  const double value = quantile(now, 0.5) / quantile(before, 0.5);
+  Random random(kSeed);
+  std::vector<double> ratios(kDraws), drawn;
+  for (double& ratio : ratios) {
+    const double numerator = median_of_a_draw(now, random, drawn);
+    ratio = numerator / median_of_a_draw(before, random, drawn);
+  }
+  return {value, quantile(ratios, kTail), quantile(std::move(ratios), 1 - kTail)};
+}
+
+}  // namespace vretnet::measure

@@ -1,0 +1,256 @@
+// The fake runtime: streams, events, graphs and memory as CUDA has them, and what it must notice.
+#include "tests/emulation/fake/runtime.h"
+
+#include <gpu.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "core/backends/cuda/cuda_backend.h"
+#include "core/backends/cuda/device.h"
+#include "core/backends/cuda/launch.h"
+#include "core/base/error.h"
+#include "core/ops/ops.h"
+#include "tests/emulation/emulator.h"
+
+namespace vretnet::emulation {
+namespace {
+
+using cuda::Event;
+using cuda::launch;
+using cuda::Stream;
+
+void add_one(float* x) {
+  if (threadIdx.x == 0) *x += 1;
+}
+void twice(float* x) {
+  if (threadIdx.x == 0) *x *= 2;
+}
+
+// A number on the device, and in pinned memory.
+struct Number {
+  float *device = nullptr, *host = nullptr;
+  Number() {
+    cudaMalloc(reinterpret_cast<void**>(&device), sizeof(float));
+    cudaMallocHost(reinterpret_cast<void**>(&host), sizeof(float));
+  }
+  ~Number() {
+    cudaFree(device);
+    cudaFreeHost(host);
+  }
+  void up(const Stream& stream, float value) {
+    *host = value;
+    cudaMemcpyAsync(device, host, sizeof(float), cudaMemcpyHostToDevice, stream.get());
+  }
+  float down(const Stream& stream) {
+    cudaMemcpyAsync(host, device, sizeof(float), cudaMemcpyDeviceToHost, stream.get());
+    cudaStreamSynchronize(stream.get());
+    return *host;
+  }
+};
+
+class FakeRuntime : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    reset();
+    model_ = Runtime::get().model;
+    cudaSetDevice(0);
+  }
+  void TearDown() override {
+    Runtime::get().model = model_;
+    cudaSetDevice(0);
+    reset();
+  }
+  static void expect_violation(const std::string& text) {
+    ASSERT_FALSE(violations().empty()) << text;
+    EXPECT_NE(violations()[0].find(text), std::string::npos) << violations()[0];
+  }
+  static std::string error_of(const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return "";
+  }
+  MachineModel model_;
+};
+
+TEST_F(FakeRuntime, AStreamIsInOrderAndWaitsForTheHost) {
+  Stream stream;
+  Number x;
+  x.up(stream, 3);
+  launch(add_one, {.grid = {1}, .block = {32}, .stream = stream.get()}, x.device);
+  launch(twice, {.grid = {1}, .block = {32}, .stream = stream.get()}, x.device);
+  EXPECT_TRUE(std::isnan(*x.device)) << "nothing runs before somebody waits for it";
+  EXPECT_EQ(x.down(stream), 8);
+}
+
+// Without the wait both orders happen; with it only one.
+TEST_F(FakeRuntime, AMissingWaitShows) {
+  for (const bool waits : {false, true}) {
+    std::set<float> results;
+    for (int i = 0; i < 40; ++i) {
+      Stream first, second;
+      Event done;
+      Number x;
+      x.up(first, 3);
+      cudaStreamSynchronize(first.get());
+      launch(add_one, {.grid = {1}, .block = {32}, .stream = first.get()}, x.device);
+      done.record(first);
+      if (waits) done.make_wait(second);
+      launch(twice, {.grid = {1}, .block = {32}, .stream = second.get()}, x.device);
+      cudaStreamSynchronize(first.get());
+      results.insert(x.down(second));
+    }
+    EXPECT_EQ(results, waits ? std::set<float>{8} : (std::set<float>{7, 8}));
+  }
+}
+
+TEST_F(FakeRuntime, AGraphRunsWhatWasCapturedAsOftenAsItIsLaunched) {
+  Stream stream, other;
+  Event forked, joined;
+  Number x, y;
+  x.up(stream, 1), y.up(stream, 1);
+  stream.synchronize();
+  ASSERT_EQ(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  launch(add_one, {.grid = {1}, .block = {32}, .stream = stream.get()}, x.device);
+  forked.record(stream);
+  forked.make_wait(other);
+  launch(add_one, {.grid = {1}, .block = {32}, .stream = other.get()}, y.device);
+  launch(twice, {.grid = {1}, .block = {32}, .stream = stream.get()}, x.device);
+  joined.record(other);
+  joined.make_wait(stream);
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamEndCapture(stream.get(), &graph), cudaSuccess);
+  cudaGraphExec_t executable = nullptr;
+  ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+  EXPECT_EQ(x.down(stream), 1) << "capturing runs nothing";
+  for (int i = 0; i < 2; ++i) cudaGraphLaunch(executable, stream.get());
+  EXPECT_EQ(x.down(stream), 10);
+  EXPECT_EQ(y.down(stream), 3);
+  cudaGraphExecDestroy(executable);
+  cudaGraphDestroy(graph);
+}
+
+TEST_F(FakeRuntime, RefusesInACapture) {
+  Stream stream;
+  cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal);
+  void* memory = nullptr;
+  EXPECT_EQ(cudaMalloc(&memory, 4), cudaErrorStreamCaptureUnsupported);
+  EXPECT_EQ(cudaStreamSynchronize(stream.get()), cudaErrorStreamCaptureUnsupported);
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(stream.get(), &graph);
+  cudaGraphDestroy(graph);
+  expect_violation("while a graph is captured");
+}
+
+TEST_F(FakeRuntime, NoticesCapturedWorkThatNobodyWaitsFor) {
+  Stream stream, other;
+  Event forked;
+  Number x;
+  cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal);
+  forked.record(stream);
+  forked.make_wait(other);
+  launch(add_one, {.grid = {1}, .block = {32}, .stream = other.get()}, x.device);
+  cudaGraph_t graph = nullptr;
+  EXPECT_EQ(cudaStreamEndCapture(stream.get(), &graph), cudaErrorStreamCaptureUnjoined);
+  cudaGraphDestroy(graph);
+}
+
+TEST_F(FakeRuntime, ChecksLaunchesAgainstTheDevice) {
+  Stream stream;
+  Number x;
+  const auto refused = [&](const cuda::Launch& shape) {
+    const bool threw = !error_of([&] { launch(add_one, shape, x.device); }).empty();
+    cudaGetLastError();
+    return threw;
+  };
+  EXPECT_TRUE(refused({.grid = {1}, .block = {1056}, .stream = stream.get()}));
+  EXPECT_TRUE(refused({.grid = {1, 70000}, .block = {32}, .stream = stream.get()}));
+  EXPECT_TRUE(refused({.grid = {1}, .block = {32}, .stream = stream.get(), .shared_bytes = 300 << 10}));
+  EXPECT_TRUE(refused({.grid = {1}, .block = {32}, .stream = nullptr}));
+  // More than 48 KiB of shared memory need an attribute, which launch sets.
+  EXPECT_FALSE(refused({.grid = {1}, .block = {32}, .stream = stream.get(), .shared_bytes = 100 << 10}));
+  cudaLaunchConfig_t config{};
+  config.gridDim = {1}, config.blockDim = {32}, config.stream = stream.get();
+  config.dynamicSmemBytes = 110 << 10;
+  void* argument = &x.device;
+  EXPECT_NE(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(&add_one), &argument), cudaSuccess);
+}
+
+TEST_F(FakeRuntime, NoticesWritesBesideABlock) {
+  Number x;
+  x.device[1] = 3;
+  cudaFree(x.device);
+  x.device = nullptr;
+  expect_violation("written outside a block");
+}
+
+TEST_F(FakeRuntime, NoticesCopiesOutsideMemory) {
+  Stream stream;
+  Number x;
+  cudaMemcpyAsync(x.device, x.host, 8, cudaMemcpyHostToDevice, stream.get());
+  expect_violation("outside the memory");
+  EXPECT_NE(cudaStreamSynchronize(stream.get()), cudaSuccess) << "and every later wait fails";
+}
+
+TEST_F(FakeRuntime, NoticesAStreamOfAnotherDevice) {
+  Stream stream;
+  Number x;
+  cudaSetDevice(1);
+  x.up(stream, 1);
+  expect_violation("on a stream of device 0");
+}
+
+// ---------------------------------------------------------------- what the backend says where it cannot run
+
+TEST_F(FakeRuntime, BackendNamesWhatIsMissing) {
+  const auto error = [&](const std::function<void(MachineModel&)>& change, int device = 0) {
+    Runtime::get().model = model_;
+    change(Runtime::get().model);
+    return error_of([&] { make_cuda_backend(device); });
+  };
+  EXPECT_EQ(error([](MachineModel& m) { m.driver = false; }),
+            "--device cuda: there is no NVIDIA driver; one for CUDA 13.0 or later is needed");
+  EXPECT_EQ(error([](MachineModel& m) { m.driver_version = 12040; }),
+            "--device cuda: the NVIDIA driver is for CUDA 12.4; one for CUDA 13.0 or later is needed");
+  EXPECT_EQ(
+      error([](MachineModel& m) { m.devices = 0; }),
+      "--device cuda: the NVIDIA driver finds no GPU; one of compute capability 8.0 or later is needed");
+  EXPECT_EQ(error([](MachineModel&) {}, 2), "--device cuda:2: there are 2 GPUs, numbered from 0");
+  EXPECT_EQ(error([](MachineModel& m) { m.major = 7, m.minor = 5; }),
+            "--device cuda:0: emulated H100 has compute capability 7.5; 8.0 or later (A100, H100, RTX 30 …) "
+            "is needed");
+}
+
+TEST_F(FakeRuntime, BackendSaysHowMuchWouldFit) {
+  Runtime::get().model.memory = std::size_t{64} << 20;
+  const std::unique_ptr<Backend> backend = make_cuda_backend(0);
+  const std::string text = error_of([&] { backend->allocate(std::size_t{64} << 20); });
+  EXPECT_NE(text.find("too little memory: 64.0 MiB were asked for, 32.0 of 64.0 MiB are free"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("a batch of at most 50 %"), std::string::npos) << text;
+  backend->release(backend->allocate(1 << 20));
+}
+
+// An upload's host memory is the caller's again at once; uploads larger than a slot go in pieces, in order.
+TEST_F(FakeRuntime, UploadsAreInOrderWithOps) {
+  const std::unique_ptr<Backend> backend = make_cuda_backend(0);
+  const std::int64_t count = 3000;
+  const Allocation x(*backend, DType::f32, {count}), sum(*backend, DType::f32, {count});
+  std::vector<float> host(count);
+  for (int round = 1; round <= 5; ++round) {
+    std::fill(host.begin(), host.end(), static_cast<float>(round));
+    backend->upload(x.view(), host.data());
+    std::fill(host.begin(), host.end(), NAN);
+    backend->run(ops::Add{x.view(), sum.view(), sum.view()});
+  }
+  backend->download(sum.view(), host.data());
+  EXPECT_EQ(host, std::vector<float>(count, 15));
+}
+
+}  // namespace
+}  // namespace vretnet::emulation

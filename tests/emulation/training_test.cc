@@ -1,0 +1,136 @@
+// Whole training steps on the emulated CUDA backend: losses of the reference, checkpoints that go back and
+// forth.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "core/backends/cuda/cuda_backend.h"
+#include "core/training/saved_state.h"
+#include "tests/core/training/support.h"
+#include "tests/emulation/fake/runtime.h"
+#include "tests/emulation/schedules.h"
+#include "vision/registry.h"
+
+namespace vretnet::training {
+namespace {
+
+namespace emulation = vretnet::emulation;
+
+struct Variant {
+  const char* name;
+  const char* model;
+  vision::Scan scan;
+};
+void PrintTo(const Variant& variant, std::ostream* stream) {
+  *stream << variant.name;
+}
+
+constexpr std::int64_t kClasses10 = 10, kBatch = 2, kSide = 28;
+
+std::unique_ptr<vision::VisionModel> make_pico(const Variant& variant) {
+  vision::ModelConfig config = vision::find_model_config(variant.model);
+  config.depth = 2;  // two blocks have every op that four have
+  config.classes = kClasses10;
+  config.in_chans = 1;
+  if (config.mixer == vision::MixerKind::retention) config.scan = variant.scan;
+  return vision::make_model(config);
+}
+
+// A trainer of a variant on a backend, with weights that depend on nothing but the seed.
+struct PicoRun {
+  PicoRun(const Variant& variant, std::unique_ptr<Backend> the_backend)
+      : model(make_pico(variant)),
+        backend(std::move(the_backend)),
+        source(20, kBatch, kSide * kSide, kClasses10),
+        trainer(*model, *backend, source, options()) {
+    model::upload_values(*backend, trainer.weights(), model::initial_values(model->parameters(), 3));
+    trainer.start_average();
+    trainer.start_at({});
+  }
+  static TrainingOptions options() {
+    TrainingOptions options;
+    options.epochs = 2;
+    options.optimizer.ema_decay = 0.9;
+    return options;
+  }
+  std::vector<double> losses(int steps) {
+    std::vector<double> losses;
+    for (int i = 0; i < steps; ++i) {
+      EXPECT_TRUE(trainer.step());
+      losses.push_back(trainer.last_loss());
+    }
+    return losses;
+  }
+
+  std::unique_ptr<vision::VisionModel> model;
+  std::unique_ptr<Backend> backend;
+  MemorySource source;
+  Trainer trainer;
+};
+
+void expect_equal(const std::vector<double>& losses, const std::vector<double>& expected) {
+  ASSERT_EQ(losses.size(), expected.size());
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    EXPECT_NEAR(losses[i], expected[i], 1e-4 * expected[i]) << "step " << i;
+  }
+}
+
+class CudaEmulatedTraining : public ::testing::TestWithParam<Variant> {
+ protected:
+  void SetUp() override {
+    emulation::reset();
+    emulation::set_schedule(emulation::kSchedules[2]);
+  }
+  void TearDown() override {
+    for (const std::string& violation : emulation::violations()) ADD_FAILURE() << violation;
+    emulation::reset();
+  }
+};
+
+TEST_P(CudaEmulatedTraining, TenStepsHaveTheLossesOfTheReference) {
+  PicoRun reference(GetParam(), make_backend("reference", 1)), cuda(GetParam(), make_cuda_backend(0));
+  const std::vector<double> expected = reference.losses(10);
+  EXPECT_GT(std::abs(expected.back() - expected.front()), 0.01) << "nothing was learned";
+  // The first step runs op by op, the second is captured, the others are replayed.
+  const std::int64_t graphs = emulation::Runtime::get().graph_launches;
+  expect_equal(cuda.losses(10), expected);
+  EXPECT_EQ(emulation::Runtime::get().graph_launches - graphs, 2 * 9);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, CudaEmulatedTraining,
+    ::testing::Values(Variant{"classic_causal", "vretnet_pico_patch4_28", vision::Scan::causal},
+                      Variant{"classic_bidirectional", "vretnet_pico_patch4_28", vision::Scan::bidirectional},
+                      Variant{"classic_alternate", "vretnet_pico_patch4_28", vision::Scan::alternate},
+                      Variant{"local_causal", "vretnet_pico_patch4_28_local", vision::Scan::causal},
+                      Variant{"local_bidirectional", "vretnet_pico_patch4_28_local",
+                              vision::Scan::bidirectional},
+                      Variant{"vit", "vit_pico_patch4_28", vision::Scan::causal}),
+    [](const auto& each) { return each.param.name; });
+
+// A run that changes machines between steps goes on as if it had not.
+TEST(CudaEmulatedCheckpoint, ResumesOnTheCpuAndTheOtherWayRound) {
+  emulation::reset();
+  const Variant variant{"local", "vretnet_pico_patch4_28_local", vision::Scan::bidirectional};
+  const auto path = std::filesystem::temp_directory_path() / ("vretnet_cuda_" + std::to_string(getpid()));
+  const auto on_cuda = [] { return make_cuda_backend(0); };
+  const auto on_cpu = [] { return make_backend("onednn", 1); };
+  PicoRun whole(variant, on_cpu());
+  const std::vector<double> expected = whole.losses(4);
+  for (const bool cuda_first : {false, true}) {
+    PicoRun first(variant, cuda_first ? on_cuda() : on_cpu()),
+        second(variant, cuda_first ? on_cpu() : on_cuda());
+    std::vector<double> losses = first.losses(2);
+    save_state(path, *first.backend, first.trainer, {});
+    load_state(path, *second.backend, second.trainer);
+    for (const double loss : second.losses(2)) losses.push_back(loss);
+    expect_equal(losses, expected);
+  }
+  std::filesystem::remove(path);
+  EXPECT_TRUE(emulation::violations().empty()) << emulation::violations().front();
+}
+
+}  // namespace
+}  // namespace vretnet::training

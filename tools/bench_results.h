@@ -1,0 +1,48 @@
+// Results of a benchmark as files and on the terminal, and back from files.
+//
+// A row is one JSON object (json: {"environment", "limits", "rows": […]}; jsonl: a row a line; csv: a row a
+// line without lists). Times are of one batch. `best` belongs to the fastest repeat; gflops, and what is a
+// fraction of another rate, is taken at the best time, because those rates are best ones as well:
+//   fraction_of_gemm_peak  over limits.gemm_gflops, the backend's best large f32 product in the same run
+//   fraction_of_products   over products_gflops, the model's own matrix products alone, each at its best
+//   model_mib              tensors: weights, activations, workspaces, input; in training gradients and
+//   moments peak_mib               the process while this row was measured
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tools/bench_case.h"
+#include "tools/table.h"
+
+namespace vretnet::tools {
+
+enum class ResultFormat { text, markdown, csv, json, jsonl };
+// `format` as given, or, where that is empty, by the ending of `file`, or text.
+ResultFormat result_format(const std::string& format, const std::string& file);
+
+nlohmann::ordered_json row_json(const BenchResult& result);
+
+// All results as one text. A csv holds the rows of ops instead where there are such.
+std::string results_text(const std::vector<BenchResult>& results, ResultFormat format);
+
+std::string image_size_text(const std::array<std::int64_t, 2>& size);  // "224", or "224x192": height, width
+
+// What rows of two files are matched by.
+const std::vector<std::string>& row_keys();
+
+// A row as `compare` needs it.
+struct StoredRow {
+  std::vector<std::string> key;   // the values of row_keys() but for those that are ignored
+  std::vector<std::string> full;  // of all
+  std::vector<double> milliseconds;
+};
+// The rows of a json or jsonl file; rows with equal keys (rounds of one measurement) are joined. Throws
+// DataError that names the file, the row and what is wrong, also where two rows differ in ignored keys only.
+std::vector<StoredRow> read_rows(const std::filesystem::path& path, const std::vector<std::string>& ignored);
+
+}  // namespace vretnet::tools

@@ -1,0 +1,23 @@
+// A table of texts, written for people (text, md) and for programs (csv).
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace vretnet::tools {
+
+struct Table {
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;  // each as long as the header
+};
+
+// Columns side by side, two blanks between them; a column of which all cells begin with a digit or sign
+// stands to the right, others to the left.
+std::string text_table(const Table& table);
+std::string markdown_table(const Table& table);
+std::string csv_table(const Table& table);  // RFC 4180
+
+// A field of a CSV line, quoted where it must be (RFC 4180).
+std::string csv_field(const std::string& text);
+
+}  // namespace vretnet::tools

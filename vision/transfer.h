@@ -1,0 +1,31 @@
+// The values of one model as the start of another: fine-tuning for other classes or another image size.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "vision/model_file.h"
+
+namespace vretnet::vision {
+
+struct Grid {
+  std::int64_t rows = 0, columns = 0;
+  bool operator==(const Grid&) const = default;
+};
+
+// Positions [prefix + rows · columns, width] for another grid: the first `prefix` tokens are kept, the others
+// are resampled as an image, bicubic and antialiased (timm's resample_abs_pos_embed).
+std::vector<float> resample_positions(const std::vector<float>& positions, std::int64_t prefix,
+                                      const Grid& from, const Grid& to);
+
+struct StartValues {
+  std::vector<float> values;  // laid out by the new model's parameters
+  bool new_head = false;      // the head did not fit: it has first values
+  bool resampled = false;     // learned positions are for another grid than the file's
+};
+
+// `seed` is for the tensors that start anew. Throws UsageError "'blocks.0.norm1.weight' is [96], the changed
+// model needs [64]" where another tensor than the head or the positions does not fit.
+StartValues start_values(const Classifier& file, const VisionModel& model, std::uint64_t seed);
+
+}  // namespace vretnet::vision
