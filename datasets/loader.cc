@@ -51,7 +51,7 @@ void check_options(const Dataset& dataset, const LoaderOptions& options) {
     refuse("allowed share of unreadable images", options.max_skip_share, "0 … 1");
   if (options.cache != CacheMode::Off && options.augmentation && options.augmentation->reduced_decoding) {
     // Which pictures have their full pixels in the cache may depend on the memory that is free.
-    refuse("reduced decoding", "with a cache", "cache off");
+    throw UsageError("reduced decoding goes with --cache off only: a cache holds whole pictures");
   }
   if (dataset.size() == 0) throw DataError("the data set holds no images");
 }

@@ -2,37 +2,44 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/model/weights.h"
 #include "tools/command.h"
 #include "tools/inputs.h"
 #include "tools/prediction_format.h"
+#include "tools/recipe.h"
 #include "tools/terminal.h"
 #include "tools/trained_model.h"
 #include "vision/classify.h"
 #include "vision/decode_ahead.h"
+#include "vision/transfer.h"
 
 namespace vretnet::tools {
 namespace {
 
 struct PredictFlags {
   std::vector<std::string> inputs;
-  std::string model, format = "text";
+  std::string model, format = "text", image_size;
   std::size_t top = 1;
-  std::int64_t batch_size = 8;
+  std::int64_t batch_size = 0;
   int workers = 0;
   bool recursive = false, stream = false;
   std::int64_t max_pixels = vision::DecodeLimits{}.max_pixels;
   double reject_below = 0;
-  double confident = 2;
+  std::optional<double> confident;
   MachineFlags machine;
 };
+
+constexpr std::int64_t kUsualBatch = 8, kUsualTokens = 4096;   // of a batch whose size nobody gave
+constexpr std::size_t kAheadBytes = std::size_t(32) << 20;  // of pictures that wait beside a batch
 
 // Prints one answer an input and counts.
 class Report {
@@ -94,21 +101,24 @@ class InputThread {
 void predict_batches(const PredictFlags& flags, const vision::Classifier& classifier, Backend& backend,
                      const View& weights, const layers::Pass::Options& options,
                      const vision::DecodeLimits& limits, Report& report) {
-  const auto batch = static_cast<std::size_t>(flags.batch_size);
-  const int workers = flags.workers > 0 ? flags.workers : omp_get_num_procs();
   const vision::Preprocessing& preprocessing = classifier.description.preprocessing;
-  vision::DecodeAhead queue(preprocessing, limits, workers, 2 * batch + static_cast<std::size_t>(workers));
+  const std::int64_t tokens = classifier.description.config.tokens();
+  const auto batch = static_cast<std::size_t>(
+      flags.batch_size > 0 ? flags.batch_size : std::clamp<std::int64_t>(kUsualTokens / tokens, 1, kUsualBatch));
+  const int workers = flags.workers > 0 ? flags.workers : omp_get_num_procs();
+  const std::size_t ahead =
+      std::clamp<std::size_t>(kAheadBytes / preprocessing.values(), 1, batch + static_cast<std::size_t>(workers));
+  vision::DecodeAhead queue(preprocessing, limits, workers, batch + ahead);
   const InputThread inputs(flags, queue);
   vision::ImageClassifier images(classifier, backend, weights, options);
-  std::vector<float> pixels;
+  std::vector<vision::Image> pictures;
   for (auto items = queue.take(batch); !items.empty(); items = queue.take(batch)) {
-    pixels.clear();
-    for (const auto& item : items) pixels.insert(pixels.end(), item.pixels.begin(), item.pixels.end());
-    std::vector<vision::Answer> answers;
-    if (!pixels.empty()) {
-      answers =
-          images.classify(pixels.data(), static_cast<std::int64_t>(pixels.size() / preprocessing.values()));
+    pictures.clear();
+    for (auto& item : items) {
+      if (!item.error) pictures.push_back(std::move(item.image));
     }
+    std::vector<vision::Answer> answers;
+    if (!pictures.empty()) answers = images.classify(pictures);
     std::size_t next = 0;
     for (const auto& item : items) {
       try {
@@ -122,7 +132,7 @@ void predict_batches(const PredictFlags& flags, const vision::Classifier& classi
   }
 }
 
-// One image after the other, row by row, with the answer so far on a terminal.
+// One image after the other, row by row; the progress shows the answer so far.
 void predict_streams(const PredictFlags& flags, const vision::Classifier& classifier, Backend& backend,
                      const View& weights, const layers::Pass::Options& options,
                      const vision::DecodeLimits& limits, Report& report) {
@@ -130,7 +140,7 @@ void predict_streams(const PredictFlags& flags, const vision::Classifier& classi
     vision::StreamOptions stream;
     stream.confident = flags.confident;
     std::optional<Progress> progress;
-    if (shows_bars()) {
+    if (shows_progress()) {
       stream.progress = [&](const vision::Answer& so_far, int rows_read, int rows) {
         if (!progress) progress.emplace(file, rows, "rows");
         const auto best = static_cast<std::size_t>(so_far.ranking.front());
@@ -152,17 +162,30 @@ void predict_streams(const PredictFlags& flags, const vision::Classifier& classi
   });
 }
 
-int predict(const PredictFlags& flags) {
-  if (flags.confident <= 1 && !flags.stream) throw UsageError("--confident: only with --stream");
-  const vision::Classifier classifier = load_trained(flags.model, "predict");
+vision::Classifier load(const PredictFlags& flags) {
+  vision::Classifier classifier = load_trained(flags.model, "predict");
   if (flags.stream) {
     if (const std::string reason = classifier.model->why_not_streamable(); !reason.empty()) {
       throw UsageError(fmt::format("--stream: {}: {}", flags.model, reason));
     }
   }
+  if (flags.image_size.empty()) return classifier;
+  vision::ModelConfig config = classifier.description.config;
+  set_image_size(config, flags.image_size);
+  vision::validate(config, fmt::format("{} at --img-size {}", flags.model, flags.image_size));
+  return vision::at_image_size(std::move(classifier), config.image_size[0], config.image_size[1]);
+}
+
+int predict(const PredictFlags& flags) {
+  if (flags.confident && !flags.stream) throw UsageError("--confident: only with --stream");
+  if (!flags.image_size.empty() && flags.stream) {
+    throw UsageError("--img-size: not with --stream, which reads every image at its own size");
+  }
+  vision::Classifier classifier = load(flags);
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
   const Allocation weights(*backend, DType::f32, {classifier.model->parameters().elements()});
   model::upload_values(*backend, weights.view(), classifier.values);
+  classifier.values = {};  // the machine has them now
 
   vision::DecodeLimits limits;
   limits.max_pixels = flags.max_pixels;
@@ -194,12 +217,14 @@ Command predict_command() {
                 ->check(count_range(1));
             app.add_option("--confident", flags->confident,
                            "with --stream: stop reading where the best class is more probable than this")
-                ->check(number_range(0.0, 1.0))
-                ->default_str("");
-            app.add_option("-b,--batch-size", flags->batch_size, "images that the model sees at once")
-                ->check(CLI::Range(1, 1 << 16));
+                ->check(number_range(0.0, 1.0));
+            app.add_option("--img-size,--imgsz", flags->image_size,
+                           "pixels that images are resized to: 224, or HEIGHTxWIDTH (default: the model's)");
+            app.add_option("-b,--batch-size", flags->batch_size,
+                           "images that the model sees at once (0: 8, fewer where they are large)")
+                ->check(count_range(0, 1 << 16));
             app.add_option("-j,--workers", flags->workers, "threads that read images (0: one a processor)")
-                ->check(CLI::Range(0, 256));
+                ->check(count_range(0, 256));
             add_machine_flags(app, flags->machine);
             add_output_flags(app);
             return [flags] { return predict(*flags); };

@@ -71,6 +71,12 @@ void apply_overrides(vision::ModelConfig& config, const std::map<std::string, st
   }
 }
 
+void set_image_size(vision::ModelConfig& config, const std::string& text) {
+  std::string list = text;
+  std::replace(list.begin(), list.end(), 'x', ',');
+  vision::set_config_value(config, "image_size", list, "--img-size");
+}
+
 void validate_overridden(const vision::ModelConfig& config,
                          const std::map<std::string, std::string>& overrides) {
   const std::string model = "--model";

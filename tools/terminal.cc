@@ -48,8 +48,8 @@ TerminalOptions& terminal_options() {
   return options;
 }
 
-bool shows_bars() {
-  return progress_style() == ProgressStyle::bar;
+bool shows_progress() {
+  return progress_style() != ProgressStyle::off;
 }
 
 void say(const std::string& line) {

@@ -17,8 +17,8 @@ struct TerminalOptions {
 };
 TerminalOptions& terminal_options();
 
-// True where a Progress draws a bar: on a terminal, unless flags say otherwise.
-bool shows_bars();
+// False where a Progress says nothing.
+bool shows_progress();
 
 void say(const std::string& line);          // stderr, unless quiet
 void say_verbose(const std::string& line);  // stderr, with -v

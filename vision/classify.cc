@@ -34,8 +34,15 @@ ImageClassifier::ImageClassifier(const Classifier& classifier, Backend& backend,
       backend_(backend),
       session_(*classifier.model, backend, weights, View(), options) {}
 
-std::vector<Answer> ImageClassifier::classify(const float* images, std::int64_t batch) {
-  const View logits = session_.forward(images, batch);
+std::vector<Answer> ImageClassifier::classify(const std::vector<Image>& images) {
+  const Preprocessing& preprocessing = description_.preprocessing;
+  const auto normalized = [&](std::int64_t image, std::int64_t first_row, std::int64_t rows, float* out) {
+    const ImageView pixels = images[static_cast<std::size_t>(image)];
+    normalize(pixels.part({0, static_cast<int>(first_row), pixels.width, static_cast<int>(rows)}),
+              preprocessing.mean, preprocessing.deviation, out);
+  };
+  const auto batch = static_cast<std::int64_t>(images.size());
+  const View logits = session_.forward(normalized, batch);
   std::vector<Answer> answers;
   for (std::int64_t image = 0; image < batch; ++image) {
     answers.push_back(answer_of(backend_, logits.slice(0, image, 1), description_.temperature));
@@ -52,22 +59,25 @@ Answer classify_stream(const Classifier& classifier, Backend& backend, const Vie
   const auto patch = static_cast<int>(classifier.description.config.patch_size);
   const int width = reader.width() / patch * patch;
   if (width == 0 || reader.height() < patch) {
-    throw ImageError(file.string(), fmt::format("{}×{} pixels are less than one patch of {}×{}",
+    throw ImageError(file.string(), fmt::format("{} × {} pixels are less than a patch of {} × {}",
                                                 reader.width(), reader.height(), patch, patch));
   }
   model::Stream stream(*classifier.model, backend, weights, options, width);
-  Image rows = make_image(reader.width(), patch, reader.channels());
-  std::vector<float> pixels(static_cast<std::size_t>(patch) * width * reader.channels());
+  const int at_once = stream_options.confident ? patch : static_cast<int>(stream.band_rows()) * patch;
+  Image rows = make_image(reader.width(), std::min(at_once, reader.height() / patch * patch), reader.channels());
+  std::vector<float> pixels(static_cast<std::size_t>(rows.height) * width * reader.channels());
   View logits;
   while (reader.rows_left() >= patch) {
-    reader.read_rows(patch, rows.pixels.data());
-    normalize(ImageView(rows).part({0, 0, width, patch}), preprocessing.mean, preprocessing.deviation,
+    const int count = std::min(rows.height, reader.rows_left() / patch * patch);
+    reader.read_rows(count, rows.pixels.data());
+    normalize(ImageView(rows).part({0, 0, width, count}), preprocessing.mean, preprocessing.deviation,
               pixels.data());
-    logits = stream.push(pixels.data(), 1);
-    if (reader.rows_left() < patch || (stream_options.confident > 1 && !stream_options.progress)) continue;
+    logits = stream.push(pixels.data(), count / patch);
+    if (reader.rows_left() < patch || (!stream_options.confident && !stream_options.progress)) continue;
     Answer so_far = answer_of(backend, logits, temperature);
     const int rows_read = reader.height() - reader.rows_left();
-    if (so_far.probabilities[static_cast<std::size_t>(so_far.ranking.front())] > stream_options.confident) {
+    if (stream_options.confident &&
+        so_far.probabilities[static_cast<std::size_t>(so_far.ranking.front())] > *stream_options.confident) {
       so_far.part_read = static_cast<double>(rows_read) / reader.height();
       return so_far;
     }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "core/model/session.h"
@@ -24,8 +25,8 @@ class ImageClassifier {
  public:
   ImageClassifier(const Classifier& classifier, Backend& backend, const View& weights,
                   const layers::Pass::Options& options);
-  // Preprocessed images [batch, height, width, channels] of the model's size.
-  std::vector<Answer> classify(const float* images, std::int64_t batch);
+  // 8-bit pictures of the model's size, as preprocess_pixels makes them.
+  std::vector<Answer> classify(const std::vector<Image>& images);
 
  private:
   const Description& description_;
@@ -34,14 +35,15 @@ class ImageClassifier {
 };
 
 struct StreamOptions {
-  // Reading stops when the most probable class passes this; above 1 never. The rest of the file is then not
-  // looked at, whether or not it is damaged.
-  double confident = 2;
-  // Called after each row of patches but the last with the answer so far; may be empty.
+  // Reading stops when the most probable class passes this, looked at after every row of patches. The rest of
+  // the file is then not looked at, whether or not it is damaged.
+  std::optional<double> confident;
+  // The running answer: called after each piece but the last; may be empty. Pieces are single rows of patches
+  // where `confident` is set, else a few rows at once.
   std::function<void(const Answer& so_far, int rows_read, int rows)> progress;
 };
 
-// An image at its own size, a patch row at a time, through a causal model: memory does not grow with the
+// An image at its own size, some patch rows at a time, through a causal model: memory does not grow with the
 // height. The width and height are cut to whole patches (the rest, less than a patch, is not read). Throws
 // ImageError naming the file, UsageError where the model cannot stream.
 Answer classify_stream(const Classifier& classifier, Backend& backend, const View& weights,

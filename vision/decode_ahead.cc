@@ -11,9 +11,11 @@ namespace vretnet::vision {
 
 DecodeAhead::DecodeAhead(const Preprocessing& preprocessing, const DecodeLimits& limits, int workers,
                          std::size_t capacity)
-    : preprocessing_(preprocessing), limits_(limits), capacity_(capacity) {
+    : preprocessing_(preprocessing),
+      limits_(limits),
+      workers_(static_cast<std::size_t>(workers)),
+      capacity_(capacity) {
   check(workers >= 1 && capacity >= 1, "{} workers, capacity {}", workers, capacity);
-  for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
 }
 
 DecodeAhead::~DecodeAhead() {
@@ -35,6 +37,7 @@ bool DecodeAhead::push(std::string file) {
   space_.wait(lock, [this] { return stopping_ || slots_.size() < capacity_; });
   if (stopping_) return false;
   slots_.push_back({{std::move(file), {}, nullptr}, false});
+  if (threads_.size() < std::min(workers_, slots_.size())) threads_.emplace_back([this] { work(); });
   lock.unlock();
   files_.notify_one();
   change_.notify_one();
@@ -70,9 +73,8 @@ void DecodeAhead::work() {
     Slot& slot = slots_[std::size_t(started_++ - taken_)];
     lock.unlock();
     try {
-      std::vector<float> pixels(preprocessing_.values());
-      preprocess(read_image(slot.item.file, limits_, preprocessing_.channels), preprocessing_, pixels.data());
-      slot.item.pixels = std::move(pixels);
+      slot.item.image = preprocess_pixels(read_image(slot.item.file, limits_, preprocessing_.channels),
+                                          preprocessing_);
     } catch (...) {
       slot.item.error = std::current_exception();
     }

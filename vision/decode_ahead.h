@@ -12,21 +12,22 @@
 #include <vector>
 
 #include "vision/image/decode.h"
+#include "vision/image/image.h"
 #include "vision/image/transforms.h"
 
 namespace vretnet::vision {
 
-// A queue: one thread pushes names of files, one takes the model's inputs, in the same order. At most
+// A queue: one thread pushes names of files, one takes the model's 8-bit inputs, in the same order. At most
 // `capacity` files are on their way, so memory does not grow with their number.
 class DecodeAhead {
  public:
   struct Item {
     std::string file;
-    std::vector<float> pixels;  // preprocessed, [height, width, channels]; empty where there is an error
-    std::exception_ptr error;   // what reading the file threw
+    Image image;               // as preprocess_pixels makes it; empty where there is an error
+    std::exception_ptr error;  // what reading the file threw
   };
 
-  // `workers` ≥ 1 threads. A single file is given out as soon as it is decoded, see flush().
+  // At most `workers` ≥ 1 threads, started as files come.
   DecodeAhead(const Preprocessing& preprocessing, const DecodeLimits& limits, int workers,
               std::size_t capacity);
   ~DecodeAhead();  // at any time; files on their way are dropped
@@ -58,7 +59,7 @@ class DecodeAhead {
 
   Preprocessing preprocessing_;
   DecodeLimits limits_;
-  std::size_t capacity_;
+  std::size_t workers_, capacity_;
 
   std::mutex mutex_;
   std::condition_variable space_;   // for push: room, or the end

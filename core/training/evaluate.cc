@@ -6,12 +6,13 @@ namespace vretnet::training {
 
 Evaluation evaluate(const model::Model& model, Backend& backend, const View& weights,
                     const layers::Pass::Options& options, BatchSource& source,
-                    const std::function<bool(std::int64_t images)>& progress) {
+                    const std::function<bool(std::int64_t images)>& progress,
+                    const EvaluatorOptions& evaluator_options) {
   layers::Pass::Options inference = options;
   inference.mode = layers::Mode::inference;
   model::Session session(model, backend, weights, View(), inference);
   const auto classes = static_cast<std::size_t>(model.classes());
-  Evaluator evaluator(model.classes());
+  Evaluator evaluator(model.classes(), evaluator_options);
   std::vector<float> logits;
   std::int64_t seen = 0;
   source.start_epoch(0, 0);

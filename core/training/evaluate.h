@@ -13,6 +13,7 @@ namespace vretnet::training {
 // false stops early.
 Evaluation evaluate(const model::Model& model, Backend& backend, const View& weights,
                     const layers::Pass::Options& options, BatchSource& source,
-                    const std::function<bool(std::int64_t images)>& progress = {});
+                    const std::function<bool(std::int64_t images)>& progress = {},
+                    const EvaluatorOptions& evaluator_options = {});
 
 }  // namespace vretnet::training

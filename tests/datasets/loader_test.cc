@@ -208,7 +208,7 @@ TEST(LoaderJpegs, WorkersAndCachesChangeNothing) {
     write_text(root / ("class" + std::to_string(i % 2)) / (std::to_string(i) + ".jpg"),
                {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
-  const DatasetPointer data = open_split(root.path().string(), "train");
+  const DatasetPointer data = open_split(root.path().string(), "train", {.val_split = 0}).data;
   LoaderOptions options = small_options(0);
   Loader plain(data, options);
   options.augmentation->reduced_decoding = true;

@@ -187,6 +187,51 @@ TEST_F(PredictTest, ConfidentStopsReading) {
   expect_error({"predict", "-m", causal, "--confident", "0.5", "tall.png"}, 2, {"--confident", "--stream"});
 }
 
+// Pieces of several rows give what single rows give, and the progress shows the answer so far.
+TEST_F(PredictTest, AStreamSaysItsRunningAnswer) {
+  const std::string causal = write_model("causal.safetensors", "causal").string();
+  write_photo(folder_ / "tall.png", 1, 6, 18, 2403);
+  const auto ask = [&](const Arguments& flags) {
+    const ProgramResult result =
+        vretnet(Arguments{"predict", "-m", causal, "--stream", "-k", "3", "--format", "jsonl", "tall.png"} + flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return std::pair(json::parse(result.out), result.err);
+  };
+  const auto [quiet, nothing] = ask({"--progress", "off"});
+  EXPECT_EQ(nothing, "");
+  const auto [shown, progress] = ask({"--progress", "bar"});
+  EXPECT_THAT(progress, HasSubstr("tall.png ["));
+  EXPECT_THAT(progress, ::testing::ContainsRegex("(ant|bee|cat) [0-9]+\\.[0-9]%"));
+  EXPECT_EQ(shown, quiet);
+  const auto [by_row, none] = ask({"--confident", "1", "--progress", "off"});
+  for (int k = 0; k < 3; ++k) {
+    EXPECT_EQ(by_row.at("top")[k].at("label"), quiet.at("top")[k].at("label"));
+    EXPECT_NEAR(by_row.at("top")[k].at("probability").get<double>(),
+                quiet.at("top")[k].at("probability").get<double>(), 1.01e-4);
+  }
+}
+
+// At another size than the model's: as a model of that size answers.
+TEST_F(PredictTest, ImageSize) {
+  const auto ask = [&](const std::string& model, const Arguments& flags) {
+    const ProgramResult result = vretnet(
+        Arguments{"predict", "-m", model, "-k", "3", "--format", "jsonl", "photos/cat/02.png"} + flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  for (const char* scan : {"causal", "bidirectional"}) {
+    const std::string small = write_model("small.safetensors", scan).string();
+    const std::string large = write_model("large.safetensors", scan, 128).string();  // 1024 tokens
+    EXPECT_EQ(ask(small, {"--img-size", "128"}), ask(large, {"--img-size", "128x128"}));
+    EXPECT_NE(ask(small, {"--img-size", "128"}), ask(small, {}));
+  }
+  expect_error({"predict", "-m", model_, "--img-size", "18", "photos/cat/02.png"}, 2, {"--img-size", "18"});
+  expect_error({"predict", "-m", model_, "--img-size", "many", "photos/cat/02.png"}, 2, {"--img-size", "many"});
+  const std::string causal = write_model("causal.safetensors", "causal").string();
+  expect_error({"predict", "-m", causal, "--img-size", "32", "--stream", "photos/cat/02.png"}, 2,
+               {"--img-size", "--stream"});
+}
+
 TEST_F(PredictTest, TheModelsTemperatureCalibratesConfidence) {
   const auto probability = [&](double temperature) {
     vision::Classifier classifier = vision::load_classifier(model_);

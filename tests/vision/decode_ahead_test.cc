@@ -29,8 +29,6 @@ class DecodeAheadFiles : public testing::Test {
     folder_ = pattern;
     preprocessing_.width = preprocessing_.height = 4;
     preprocessing_.crop_fraction = 1;
-    preprocessing_.mean = {0, 0, 0};
-    preprocessing_.deviation = {1, 1, 1};
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -65,11 +63,11 @@ TEST_F(DecodeAheadFiles, GivesThemInOrderInFullBatches) {
       for (const auto& item : items) {
         if (next == 13) {
           EXPECT_EQ(item.file, "nothing.png");
-          EXPECT_TRUE(item.pixels.empty());
+          EXPECT_TRUE(item.image.pixels.empty());
           EXPECT_THROW(std::rethrow_exception(item.error), ImageError);
         } else {
-          ASSERT_EQ(item.pixels.size(), 48u) << next;
-          EXPECT_EQ(item.pixels[47], float(next) / 255.0f);
+          ASSERT_EQ(item.image.pixels.size(), 48u) << next;
+          EXPECT_EQ(item.image.pixels[47], next);
           EXPECT_FALSE(item.error);
         }
         ++next;

@@ -34,16 +34,14 @@ class LazyImage {
   };
 
   // The pixels of `area` of the upright picture, equal to the last bit to those of decode_image: pixels are
-  // `area` and nothing else. A file's pixels are read once. Throws ImageError where the part is damaged; damage in the rest of
-  // a JPEG is not looked for.
+  // `area` and nothing else. A file's pixels are read once. Throws ImageError where the part is damaged; damage
+  // in the rest of a JPEG is not looked for.
   Part read(const Rectangle& area);
 
-  // The same, but a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where `area` then still has at least
-  // `enough` pixels both ways, and part.area may begin and end inside a pixel. After an antialiased resize to
-  // `enough` the pixels of photographs differ from those of the full decode by 1 grey level on average
-  // (quality 90; by up to some tens at edges as sharp as a pixel, which the two low-pass filters cut
-  // differently). For training, not for evaluation.
-  Part read_reduced(const Rectangle& area, const Size& enough);
+  // The same, for an antialiased resize to `target`: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where
+  // `area` then still has at least twice the target's pixels both ways, and part.area may begin and end inside
+  // a pixel. For training, not for evaluation.
+  Part read_reduced(const Rectangle& area, const Size& target);
 
  private:
   Part read(const Rectangle& area, int reduction);
