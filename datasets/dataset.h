@@ -25,7 +25,8 @@ class Dataset {
   virtual std::string name(std::int64_t index) const = 0;
   // The 8-bit picture, upright, with `channels` 1 (grey) or 3 (RGB). Throws DataError naming the sample.
   virtual vision::Image read(std::int64_t index, int channels) const = 0;
-  // The same picture, its pixels not yet decoded where that can be put off. May refer to this data set's memory.
+  // The same picture, its pixels not yet decoded where that can be put off. May refer to this data set's
+  // memory.
   virtual vision::LazyImage open(std::int64_t index, int channels) const {
     return vision::LazyImage(read(index, channels));
   }

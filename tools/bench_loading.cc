@@ -169,8 +169,8 @@ void write(const std::vector<Row>& rows, const std::string& format) {
     table.rows.push_back({row.source, fmt::format("{:.1f}", number("images_per_second_median")),
                           fmt::format("{:.1f}", number("images_per_second_best")),
                           fmt::format("{:.1f}%", 100 * number("spread")),
-                          fmt::format("{:.3f}", number("processor_ms_an_image")),
-                          std::to_string(row.images), std::to_string(row.seconds.size())});
+                          fmt::format("{:.3f}", number("processor_ms_an_image")), std::to_string(row.images),
+                          std::to_string(row.seconds.size())});
     lines += object.dump() + "\n";
   }
   if (format == "jsonl") return print(lines);
@@ -213,9 +213,8 @@ void declare_loading(CLI::App& app, LoadingFlags& flags) {
 int measure_loading(const LoadingFlags& flags) {
   const datasets::DataSplits data =
       naming("--data-dir", [&] { return datasets::open_data(flags.data_dir, {.val_split = 0}); });
-  vision::ModelConfig config = naming("--model", [&] {
-    return vision::find_model_config(flags.model.empty() ? kUsualModel : flags.model);
-  });
+  vision::ModelConfig config = naming(
+      "--model", [&] { return vision::find_model_config(flags.model.empty() ? kUsualModel : flags.model); });
   if (!flags.image_size.empty()) set_image_size(config, flags.image_size);
   if (!flags.model.empty()) vision::validate(config, flags.model);
   config.classes = static_cast<std::int64_t>(data.class_names.size());

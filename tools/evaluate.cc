@@ -86,8 +86,8 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
 int evaluate_model(const EvaluateFlags& flags) {
   vision::Classifier classifier = load_trained(flags.model, "eval");
   if (flags.calibrate && !model::is_our_format(model::SafetensorsFile(flags.model))) {
-    throw UsageError(fmt::format("--calibrate: {} has no place for a temperature, it is not a file of vretnet",
-                                 flags.model));
+    throw UsageError(fmt::format(
+        "--calibrate: {} has no place for a temperature, it is not a file of vretnet", flags.model));
   }
   const vision::Description& description = classifier.description;
   const datasets::OpenedSplit opened = naming("--data-dir", [&] {
@@ -110,13 +110,14 @@ int evaluate_model(const EvaluateFlags& flags) {
   say(fmt::format("model   {}  {}  {}", flags.model, description.config.name, backend->description()));
 
   Progress progress("eval", dataset->size(), "img");
-  const training::Evaluation evaluation = training::evaluate(
-      *classifier.model, *backend, weights.view(), pass_options(flags.machine, layers::Mode::inference),
-      loader, [&](std::int64_t seen) {
-        progress.update(seen);
-        return true;
-      },
-      {.temperature = description.temperature, .keep_logits = flags.calibrate});
+  const training::Evaluation evaluation =
+      training::evaluate(*classifier.model, *backend, weights.view(),
+                         pass_options(flags.machine, layers::Mode::inference), loader,
+                         [&](std::int64_t seen) {
+                           progress.update(seen);
+                           return true;
+                         },
+                         {.temperature = description.temperature, .keep_logits = flags.calibrate});
   const double rate = progress.rate();
   progress.finish();
   const auto name_of = [&](std::int64_t index) { return dataset->name(index); };

@@ -38,8 +38,8 @@ struct PredictFlags {
   MachineFlags machine;
 };
 
-constexpr std::int64_t kUsualBatch = 8, kUsualTokens = 4096;   // of a batch whose size nobody gave
-constexpr std::size_t kAheadBytes = std::size_t(32) << 20;  // of pictures that wait beside a batch
+constexpr std::int64_t kUsualBatch = 8, kUsualTokens = 4096;  // of a batch whose size nobody gave
+constexpr std::size_t kAheadBytes = std::size_t(32) << 20;    // of pictures that wait beside a batch
 
 // Prints one answer an input and counts.
 class Report {
@@ -104,10 +104,11 @@ void predict_batches(const PredictFlags& flags, const vision::Classifier& classi
   const vision::Preprocessing& preprocessing = classifier.description.preprocessing;
   const std::int64_t tokens = classifier.description.config.tokens();
   const auto batch = static_cast<std::size_t>(
-      flags.batch_size > 0 ? flags.batch_size : std::clamp<std::int64_t>(kUsualTokens / tokens, 1, kUsualBatch));
+      flags.batch_size > 0 ? flags.batch_size
+                           : std::clamp<std::int64_t>(kUsualTokens / tokens, 1, kUsualBatch));
   const int workers = flags.workers > 0 ? flags.workers : omp_get_num_procs();
-  const std::size_t ahead =
-      std::clamp<std::size_t>(kAheadBytes / preprocessing.values(), 1, batch + static_cast<std::size_t>(workers));
+  const std::size_t ahead = std::clamp<std::size_t>(kAheadBytes / preprocessing.values(), 1,
+                                                    batch + static_cast<std::size_t>(workers));
   vision::DecodeAhead queue(preprocessing, limits, workers, batch + ahead);
   const InputThread inputs(flags, queue);
   vision::ImageClassifier images(classifier, backend, weights, options);

@@ -189,7 +189,7 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
       ->check(number_range(0, 100))
       ->group(group);
   app.add_flag("--reduced-decoding", recipe.reduced_decoding,
-               "decode large JPEGs at 1/2 to 1/8 of their size: faster, pixels differ a little; with --cache off")
+               "decode large JPEGs at 1/2 or 1/4: faster, pixels differ a little; with --cache off")
       ->group(group);
   const auto channel = number_range(-1000, 1000);
   app.add_option("--mean", recipe.mean, "per channel, of values 0 … 1")

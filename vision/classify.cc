@@ -64,7 +64,8 @@ Answer classify_stream(const Classifier& classifier, Backend& backend, const Vie
   }
   model::Stream stream(*classifier.model, backend, weights, options, width);
   const int at_once = stream_options.confident ? patch : static_cast<int>(stream.band_rows()) * patch;
-  Image rows = make_image(reader.width(), std::min(at_once, reader.height() / patch * patch), reader.channels());
+  Image rows =
+      make_image(reader.width(), std::min(at_once, reader.height() / patch * patch), reader.channels());
   std::vector<float> pixels(static_cast<std::size_t>(rows.height) * width * reader.channels());
   View logits;
   while (reader.rows_left() >= patch) {

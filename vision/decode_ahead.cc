@@ -73,8 +73,8 @@ void DecodeAhead::work() {
     Slot& slot = slots_[std::size_t(started_++ - taken_)];
     lock.unlock();
     try {
-      slot.item.image = preprocess_pixels(read_image(slot.item.file, limits_, preprocessing_.channels),
-                                          preprocessing_);
+      slot.item.image =
+          preprocess_pixels(read_image(slot.item.file, limits_, preprocessing_.channels), preprocessing_);
     } catch (...) {
       slot.item.error = std::current_exception();
     }
@@ -93,9 +93,8 @@ std::size_t DecodeAhead::wanted(std::size_t most) const {
 }
 
 bool DecodeAhead::ready(std::size_t count) const {
-  return count <= slots_.size() &&
-         std::all_of(slots_.begin(), slots_.begin() + std::ptrdiff_t(count),
-                     [](const Slot& slot) { return slot.done; });
+  return count <= slots_.size() && std::all_of(slots_.begin(), slots_.begin() + std::ptrdiff_t(count),
+                                               [](const Slot& slot) { return slot.done; });
 }
 
 std::vector<DecodeAhead::Item> DecodeAhead::take(std::size_t most) {

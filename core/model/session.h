@@ -1,5 +1,5 @@
-// A model bound to a machine: planned memory, tables, one pass. One session or stream a thread; many share one
-// model and one array of weights.
+// A model bound to a machine: planned memory, tables, one pass. One session or stream a thread; many share
+// one model and one array of weights.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,6 @@ class Stream {
 // width, channels], to out.
 using PixelRows =
     std::function<void(std::int64_t image, std::int64_t first_row, std::int64_t rows, float* out)>;
-
 
 class Session {
  public:

@@ -110,9 +110,9 @@ double best_temperature(const Evaluation& evaluation) {
   const auto loss = [&](double log_temperature) {
     double sum = 0;
     for (std::size_t i = 0; i < images; ++i) {
-      sum += cross_entropy({evaluation.logits.data() + i * classes, classes},
-                           static_cast<std::size_t>(evaluation.predictions[i].label),
-                           std::exp(log_temperature));
+      sum +=
+          cross_entropy({evaluation.logits.data() + i * classes, classes},
+                        static_cast<std::size_t>(evaluation.predictions[i].label), std::exp(log_temperature));
     }
     return sum;
   };

@@ -58,8 +58,9 @@ class Evaluator {
   double loss_ = 0;
 };
 
-// Temperature scaling (Guo et al. 2017): the T that makes the mean cross entropy of softmax(logits / T) least,
-// to four digits, between 1/50 and 50. The evaluation has kept its logits and holds at least one image.
+// Temperature scaling (Guo et al. 2017): the T that makes the mean cross entropy of softmax(logits / T)
+// least, to four digits, between 1/50 and 50. The evaluation has kept its logits and holds at least one
+// image.
 double best_temperature(const Evaluation& evaluation);
 
 }  // namespace vretnet::training

@@ -196,8 +196,8 @@ TEST_F(BenchTest, SweepDrawsAndSaysWhoIsAhead) {
 
 TEST_F(BenchTest, LoadingMeasuresTheFolderAndAStepThatItFeeds) {
   write_photos(12);
-  const Arguments loading{"bench", "loading", "-d",        "photos", "-b", "8",          "-r",   "2", "--steps",
-                          "2",     "-t",      "1",         "-j",     "1",  "--progress", "off"};
+  const Arguments loading{"bench",   "loading", "-d", "photos", "-b", "8", "-r",         "2",
+                          "--steps", "2",       "-t", "1",      "-j", "1", "--progress", "off"};
   const ProgramResult alone = vretnet(loading + Arguments{"--img-size", "32", "--format", "jsonl"});
   ASSERT_EQ(alone.exit_code, 0) << alone.err;
   ASSERT_EQ(lines_of(alone.out).size(), 1u);

@@ -165,7 +165,8 @@ TEST_F(EvaluateTest, CalibrateFitsTheTemperature) {
   EXPECT_LT(after.at("loss").get<double>(), before.at("loss").get<double>());
   EXPECT_EQ(after.at("top1"), before.at("top1"));
   report({"--calibrate"});
-  EXPECT_NEAR(vision::load_classifier(model_).description.temperature, calibrated.description.temperature, 1e-3);
+  EXPECT_NEAR(vision::load_classifier(model_).description.temperature, calibrated.description.temperature,
+              1e-3);
   EXPECT_EQ(vision::load_classifier(model_).values, calibrated.values);
 }
 

@@ -1,5 +1,5 @@
-// Tall pictures made on the fly and read row by row: the answer of the whole picture, in the memory of a small
-// one; and what classifying a large picture takes beside its weights and its pixels.
+// Tall pictures made on the fly and read row by row: the answer of the whole picture, in the memory of a
+// small one; and what classifying a large picture takes beside its weights and its pixels.
 #include <png.h>
 
 #include <cmath>
@@ -9,6 +9,7 @@
 #include "core/training/metrics.h"
 #include "tests/tools/support.h"
 #include "tests/vision/image/jpeg_files.h"
+#include "vision/image/decode.h"
 #include "vision/image/transforms.h"
 
 namespace vretnet::tools {
@@ -86,8 +87,8 @@ class HugeImages : public ToolTest {
   }
 
   ProgramResult stream(const std::string& image) const {
-    ProgramResult result = vretnet({"predict", "-m", model_.string(), "--stream", "-k", "3", "--format", "jsonl",
-                                    "-t", "2", image});
+    ProgramResult result = vretnet(
+        {"predict", "-m", model_.string(), "--stream", "-k", "3", "--format", "jsonl", "-t", "2", image});
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return result;
   }

@@ -146,9 +146,10 @@ TEST_F(PredictTest, StreamNeedsACausalModel) {
 // Batches and threads change nothing but the last bits, which four decimals do not show.
 TEST_F(PredictTest, AnswersDoNotDependOnBatchesAndWorkers) {
   const auto ask = [&](const Arguments& flags) {
-    const ProgramResult result = vretnet(Arguments{"predict", "-m", model_, "--format", "jsonl", "-k", "3", "-r",
-                                                   "photos", "broken.png", "nothing.png", "photos/cat"} +
-                                         flags);
+    const ProgramResult result =
+        vretnet(Arguments{"predict", "-m", model_, "--format", "jsonl", "-k", "3", "-r", "photos",
+                          "broken.png", "nothing.png", "photos/cat"} +
+                flags);
     EXPECT_EQ(result.exit_code, 3) << result.err;
     return lines_of(result.out);
   };
@@ -192,8 +193,8 @@ TEST_F(PredictTest, AStreamSaysItsRunningAnswer) {
   const std::string causal = write_model("causal.safetensors", "causal").string();
   write_photo(folder_ / "tall.png", 1, 6, 18, 2403);
   const auto ask = [&](const Arguments& flags) {
-    const ProgramResult result =
-        vretnet(Arguments{"predict", "-m", causal, "--stream", "-k", "3", "--format", "jsonl", "tall.png"} + flags);
+    const ProgramResult result = vretnet(
+        Arguments{"predict", "-m", causal, "--stream", "-k", "3", "--format", "jsonl", "tall.png"} + flags);
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return std::pair(json::parse(result.out), result.err);
   };
@@ -226,7 +227,8 @@ TEST_F(PredictTest, ImageSize) {
     EXPECT_NE(ask(small, {"--img-size", "128"}), ask(small, {}));
   }
   expect_error({"predict", "-m", model_, "--img-size", "18", "photos/cat/02.png"}, 2, {"--img-size", "18"});
-  expect_error({"predict", "-m", model_, "--img-size", "many", "photos/cat/02.png"}, 2, {"--img-size", "many"});
+  expect_error({"predict", "-m", model_, "--img-size", "many", "photos/cat/02.png"}, 2,
+               {"--img-size", "many"});
   const std::string causal = write_model("causal.safetensors", "causal").string();
   expect_error({"predict", "-m", causal, "--img-size", "32", "--stream", "photos/cat/02.png"}, 2,
                {"--img-size", "--stream"});
@@ -238,8 +240,8 @@ TEST_F(PredictTest, TheModelsTemperatureCalibratesConfidence) {
     classifier.description.temperature = temperature;
     const fs::path path = folder_ / "calibrated.safetensors";
     vision::save_classifier(path, classifier.description, classifier.model->parameters(), classifier.values);
-    const ProgramResult result = vretnet(
-        {"predict", "-m", path.string(), "-k", "3", "--format", "jsonl", "photos/ant/00.png"});
+    const ProgramResult result =
+        vretnet({"predict", "-m", path.string(), "-k", "3", "--format", "jsonl", "photos/ant/00.png"});
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return json::parse(result.out).at("probability").get<double>();
   };

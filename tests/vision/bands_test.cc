@@ -33,20 +33,19 @@ class Images {
              std::vector<std::pair<std::int64_t, std::int64_t>>* asked = nullptr) const {
     const auto backend = make_backend("reference", 1);
     const Allocation weights(*backend, DType::f64, {model_.parameters().elements()});
-    model::upload_values(*backend, weights.view(),
-                         testing::PassBench::random_weights(model_.parameters()));
+    model::upload_values(*backend, weights.view(), testing::PassBench::random_weights(model_.parameters()));
     model::Session session(model_, *backend, weights.view(), View(),
                            {.dtype = DType::f64, .band_tokens = band_tokens});
     const Shape shape = model_.input_shape(1);
     const std::int64_t row = shape[2] * shape[3];
-    const model::PixelRows rows = [&](std::int64_t image, std::int64_t first, std::int64_t count, float* out) {
+    const model::PixelRows rows = [&](std::int64_t image, std::int64_t first, std::int64_t count,
+                                      float* out) {
       if (asked) asked->emplace_back(first, count);
       std::copy_n(pixels_.data() + (image * shape[1] + first) * row, count * row, out);
     };
     Result result;
     for (const std::int64_t batch : {kBatch, std::int64_t{1}, kBatch}) {  // what is kept must not matter
-      const View logits =
-          from_rows ? session.forward(rows, batch) : session.forward(pixels_.data(), batch);
+      const View logits = from_rows ? session.forward(rows, batch) : session.forward(pixels_.data(), batch);
       result.logits = model::download_values<double>(*backend, logits);
     }
     result.arena_bytes = session.arena_bytes();

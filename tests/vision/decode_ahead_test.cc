@@ -1,5 +1,5 @@
-// The queue of decoded images: order, errors in their place, a bound on what is on its way, no waiting after a
-// flush, an end at any time.
+// The queue of decoded images: order, errors in their place, a bound on what is on its way, no waiting after
+// a flush, an end at any time.
 #include "vision/decode_ahead.h"
 
 #include <gtest/gtest.h>

@@ -23,7 +23,7 @@ struct Augmentation {
   // off. Applied in a drawn order. Saturation and hue leave grey pictures as they are.
   double brightness = 0, contrast = 0, saturation = 0, hue = 0;
 
-  // Large JPEGs are decoded at 1/2 … 1/8 of their size where that leaves enough pixels
+  // Large JPEGs are decoded at 1/2 or 1/4 of their size where that leaves enough pixels
   // (LazyImage::read_reduced); of pictures that are decoded already nothing changes.
   bool reduced_decoding = false;
 };

@@ -154,6 +154,15 @@ Size JpegSource::reduced_size(int reduction) const {
   return {(info_.width + reduction - 1) / reduction, (info_.height + reduction - 1) / reduction};
 }
 
+bool JpegSource::reduces_well() const {
+  const jpeg_component_info* first = decoder_.comp_info;
+  return std::all_of(first, first + decoder_.num_components, [&](const jpeg_component_info& component) {
+    const int across = decoder_.max_h_samp_factor / component.h_samp_factor;
+    const int down = decoder_.max_v_samp_factor / component.v_samp_factor;
+    return across == down && across <= 2;
+  });
+}
+
 Image JpegSource::read_part(const DecodeLimits& limits, int reduction, const Rectangle& area) {
   const Size size = reduced_size(reduction);
   check(area.left >= 0 && area.top >= 0 && area.width > 0 && area.height > 0 &&
@@ -170,8 +179,8 @@ Image JpegSource::read_part(const DecodeLimits& limits, int reduction, const Rec
   decoder_.scale_denom = unsigned(reduction);
   start(limits);
   check(int(decoder_.output_width) == size.width && int(decoder_.output_height) == size.height,
-        "decoder gives {} x {} pixels, not {} x {}", decoder_.output_width, decoder_.output_height, size.width,
-        size.height);
+        "decoder gives {} x {} pixels, not {} x {}", decoder_.output_width, decoder_.output_height,
+        size.width, size.height);
 
   Image part = make_image(area.width, area.height, channels_);
   std::vector<std::uint8_t> row(std::size_t(size.width) * channels_);

@@ -1,6 +1,6 @@
-// JPEG by libjpeg-turbo: its rows, or a part of it, at full or reduced size. Its errors leave through longjmp,
-// so every call of it runs inside guarded(), whose frames hold nothing that needs a destructor. For use inside
-// vision/image.
+// JPEG by libjpeg-turbo: its rows, or a part of it, at full or reduced size. Its errors leave through
+// longjmp, so every call of it runs inside guarded(), whose frames hold nothing that needs a destructor. For
+// use inside vision/image.
 #pragma once
 
 // jpeglib.h wants size_t and FILE to be declared.
@@ -31,13 +31,16 @@ class JpegSource final : public RowSource {
   void read_rows(int count, std::uint8_t* out) override;
   void finish(DecodeNotes* notes) override;
 
-  // The stored picture's size at 1/reduction, reduction 1, 2, 4 or 8: ⌈width / reduction⌉ × ⌈height /
+  // The stored picture's size at 1/reduction, reduction 1, 2 or 4: ⌈width / reduction⌉ × ⌈height /
   // reduction⌉. Reduced pixels come from the low frequencies of the file's own transform.
   Size reduced_size(int reduction) const;
+  // Whether reduced pixels are good ones. libjpeg shifts chroma that is stored with another resolution along
+  // rows than along columns (4:2:2, 4:4:0, 4:1:1), by more the further it reduces.
+  bool reduces_well() const;
 
-  // In place of start, read_rows and finish: the pixels of `area` of the stored picture at 1/reduction, to the
-  // last bit those that decoding all of it gives. Rows above are only entropy-decoded, columns beside are not
-  // transformed, rows below are not read, so that damage there is not seen.
+  // In place of start, read_rows and finish: the pixels of `area` of the stored picture at 1/reduction, to
+  // the last bit those that decoding all of it gives. Rows above are only entropy-decoded, columns beside are
+  // not transformed, rows below are not read, so that damage there is not seen.
   Image read_part(const DecodeLimits& limits, int reduction, const Rectangle& area);
 
  private:

@@ -34,13 +34,13 @@ class LazyImage {
   };
 
   // The pixels of `area` of the upright picture, equal to the last bit to those of decode_image: pixels are
-  // `area` and nothing else. A file's pixels are read once. Throws ImageError where the part is damaged; damage
-  // in the rest of a JPEG is not looked for.
+  // `area` and nothing else. A file's pixels are read once. Throws ImageError where the part is damaged;
+  // damage in the rest of a JPEG is not looked for.
   Part read(const Rectangle& area);
 
-  // The same, for an antialiased resize to `target`: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where
-  // `area` then still has at least twice the target's pixels both ways, and part.area may begin and end inside
-  // a pixel. For training, not for evaluation.
+  // The same, for an antialiased resize to `target`: a JPEG (of 4:4:4, 4:2:0 or grey) is decoded at 1/2 or
+  // 1/4 of its size where `area` then still has at least twice the target's pixels both ways, and part.area
+  // may begin and end inside a pixel. For training, not for evaluation: BOUND
   Part read_reduced(const Rectangle& area, const Size& target);
 
  private:

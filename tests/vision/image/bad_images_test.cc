@@ -209,8 +209,8 @@ TEST_F(BadImages, PartsLikeWholeDecoding) {
     ASSERT_EQ(lazy.size(), (Size{whole.width, whole.height}));
     const ImageView part = lazy.read(area).pixels;
     for (int y = 0; y < area.height; ++y) {
-      EXPECT_TRUE(std::equal(part.row(y), part.row(y) + area.width * 3,
-                             whole.row(area.top + y) + area.left * 3))
+      EXPECT_TRUE(
+          std::equal(part.row(y), part.row(y) + area.width * 3, whole.row(area.top + y) + area.left * 3))
           << "row " << y;
     }
   }

@@ -74,8 +74,8 @@ inline std::vector<std::byte> make_jpeg(const Image& image, const JpegKind& kind
   encoder.restart_in_rows = kind.restart_rows;
   jpeg_start_compress(&encoder, TRUE);
   if (kind.orientation != 1) {
-    unsigned char exif[] = {'E', 'x', 'i', 'f', 0,    0,    'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0,
-                            0x12, 1,  3,   0,   1,    0,    0,   0,   0,  0, 0, 0, 0, 0, 0, 0};
+    unsigned char exif[] = {'E',  'x', 'i', 'f', 0, 0, 'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0,
+                            0x12, 1,   3,   0,   1, 0, 0,   0,   0,  0, 0, 0, 0, 0, 0, 0};
     exif[24] = static_cast<unsigned char>(kind.orientation);
     jpeg_write_marker(&encoder, JPEG_APP0 + 1, exif, sizeof(exif));
   }
