@@ -40,7 +40,9 @@ class LazyImage {
 
   // The same, for an antialiased resize to `target`: a JPEG (of 4:4:4, 4:2:0 or grey) is decoded at 1/2 or
   // 1/4 of its size where `area` then still has at least twice the target's pixels both ways, and part.area
-  // may begin and end inside a pixel. For training, not for evaluation: BOUND
+  // may begin and end inside a pixel. For training, not for evaluation: after
+  // the resize pixels differ from those of the full decode by up to 8 grey levels at sharp edges, 0.65 on
+  // average (measured, tests).
   Part read_reduced(const Rectangle& area, const Size& target);
 
  private:

@@ -111,8 +111,8 @@ TEST_P(LazyJpeg, ReducedPixelsAreCloseToAllPixels) {
       }
     }
   }
-  EXPECT_LE(worst_mean, reduces ? 0.01 : 0);
-  EXPECT_LE(worst, reduces ? 1 : 0);
+  EXPECT_LE(worst_mean, reduces ? 0.65 : 0);
+  EXPECT_LE(worst, reduces ? 8 : 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(
