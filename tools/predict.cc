@@ -186,7 +186,7 @@ int predict(const PredictFlags& flags) {
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
   const Allocation weights(*backend, DType::f32, {classifier.model->parameters().elements()});
   model::upload_values(*backend, weights.view(), classifier.values);
-  classifier.values = {};  // the machine has them now
+  std::vector<float>().swap(classifier.values);  // the machine has them now
 
   vision::DecodeLimits limits;
   limits.max_pixels = flags.max_pixels;
