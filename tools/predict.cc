@@ -1,5 +1,6 @@
 // vretnet predict
 #include <fmt/format.h>
+#include <malloc.h>
 #include <omp.h>
 
 #include <algorithm>
@@ -38,6 +39,7 @@ struct PredictFlags {
   MachineFlags machine;
 };
 
+constexpr int kLargeBuffer = 2 << 20;
 constexpr std::int64_t kUsualBatch = 8, kUsualTokens = 4096;  // of a batch whose size nobody gave
 constexpr std::size_t kAheadBytes = std::size_t(32) << 20;    // of pictures that wait beside a batch
 
@@ -178,6 +180,9 @@ vision::Classifier load(const PredictFlags& flags) {
 }
 
 int predict(const PredictFlags& flags) {
+  // Large buffers go back to the system when they are freed. glibc would serve them from its heaps once the
+  // weights, the largest of them, were freed.
+  mallopt(M_MMAP_THRESHOLD, kLargeBuffer);
   if (flags.confident && !flags.stream) throw UsageError("--confident: only with --stream");
   if (!flags.image_size.empty() && flags.stream) {
     throw UsageError("--img-size: not with --stream, which reads every image at its own size");

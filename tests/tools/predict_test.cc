@@ -221,7 +221,7 @@ TEST_F(PredictTest, ImageSize) {
     return result.out;
   };
   for (const char* scan : {"causal", "bidirectional"}) {
-    const std::string small = write_model("small.safetensors", scan).string();
+    const std::string small = write_model("small.safetensors", scan, 64).string();
     const std::string large = write_model("large.safetensors", scan, 128).string();  // 1024 tokens
     EXPECT_EQ(ask(small, {"--img-size", "128"}), ask(large, {"--img-size", "128x128"}));
     EXPECT_NE(ask(small, {"--img-size", "128"}), ask(small, {}));
