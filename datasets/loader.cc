@@ -53,6 +53,8 @@ void check_options(const Dataset& dataset, const LoaderOptions& options) {
     // Which pictures have their full pixels in the cache may depend on the memory that is free.
     throw UsageError("reduced decoding goes with --cache off only: a cache holds whole pictures");
   }
+  check(!options.augmentation || !options.disturbance, "{} images are to be augmented and disturbed",
+        dataset.size());
   if (dataset.size() == 0) throw DataError("the data set holds no images");
 }
 
@@ -217,6 +219,12 @@ void Loader::Ring::fill(const Ticket& ticket, std::vector<Failure>& failures) {
         Random random(options_.seed,
                       {std::uint64_t(Purpose::Augment), std::uint64_t(epoch_), std::uint64_t(index)});
         vision::augment(image, *options_.augmentation, options_.preprocessing, random, out);
+      } else if (options_.disturbance) {
+        const vision::Preprocessing& preprocessing = options_.preprocessing;
+        vision::Image input = vision::preprocess_pixels(dataset_->read(index, channels), preprocessing);
+        Random random(options_.seed, {std::uint64_t(Purpose::Disturb), std::uint64_t(index)});
+        vision::disturb(input, *options_.disturbance, random);
+        vision::normalize(input, preprocessing.mean, preprocessing.deviation, out);
       } else {
         vision::preprocess(dataset_->read(index, channels), options_.preprocessing, out);
       }

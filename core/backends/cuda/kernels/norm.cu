@@ -128,6 +128,29 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
+// Rows: y, x.
+__global__ void __launch_bounds__(kRowThreads) softmax(const __grid_constant__ Rows<2> rows) {
+  const unsigned row = row_of_warp();
+  if (row >= rows.rows) return;
+  float* y = rows.at(0, row);
+  const float* x = rows.at(1, row);
+  float largest = x[0];
+  for (unsigned c = lane(); c < rows.width; c += kWarpSize) largest = fmaxf(largest, x[c]);
+  largest = warp_max(largest);
+  const float sum = row_sum(rows.width, [&](unsigned c) { return expf(x[c] - largest); });
+  for (unsigned c = lane(); c < rows.width; c += kWarpSize) y[c] = expf(x[c] - largest) / sum;
+}
+
+// Rows: d_x, y, d_y.
+__global__ void __launch_bounds__(kRowThreads) softmax_gradient(const __grid_constant__ Rows<3> rows) {
+  const unsigned row = row_of_warp();
+  if (row >= rows.rows) return;
+  float* d_x = rows.at(0, row);
+  const float *y = rows.at(1, row), *d_y = rows.at(2, row);
+  const float mean = row_sum(rows.width, [&](unsigned c) { return d_y[c] * y[c]; });
+  for (unsigned c = lane(); c < rows.width; c += kWarpSize) d_x[c] = y[c] * (d_y[c] - mean);
+}
+
 // Terms of d_gain: d_y · x̂.
 struct GainTerm {
   Rows<2> rows;  // d_y, x
@@ -194,6 +217,18 @@ void run(const ops::HeadNormGradient& op, cudaStream_t stream) {
   const auto rows = innermost_rows<4>({op.d_x, op.x, op.d_y, View()});
   const Norm norm{.epsilon = op.epsilon, .centered = op.kind == ops::HeadNormKind::layer};
   launch(normalize_gradient, row_launch(rows.rows, stream), rows, norm);
+}
+
+void run(const ops::Softmax& op, cudaStream_t stream) {
+  if (op.x.elements() == 0) return;
+  const auto rows = innermost_rows<2>({op.y, op.x});
+  launch(softmax, row_launch(rows.rows, stream), rows);
+}
+
+void run(const ops::SoftmaxGradient& op, cudaStream_t stream) {
+  if (op.y.elements() == 0) return;
+  const auto rows = innermost_rows<3>({op.d_x, op.y, op.d_y});
+  launch(softmax_gradient, row_launch(rows.rows, stream), rows);
 }
 
 void run(const ops::CrossEntropy& op, cudaStream_t stream) {
