@@ -51,15 +51,6 @@ Image pad_and_crop(LazyImage& image, const Augmentation& augmentation, const Pre
   return crop(resize_area(image, whole, size, augmentation, preprocessing.interpolation), window);
 }
 
-// As timm: the mean of the data set as an 8-bit colour.
-std::vector<std::uint8_t> mean_colour(const Preprocessing& preprocessing) {
-  std::vector<std::uint8_t> colour;
-  for (const float mean : preprocessing.mean) {
-    colour.push_back(std::uint8_t(std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0)));
-  }
-  return colour;
-}
-
 }  // namespace
 
 Rectangle draw_resized_crop(const Size& size, const Augmentation& augmentation, Random& random) {
