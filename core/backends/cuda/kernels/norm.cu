@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kRowThreads) softmax(const __grid_constant__ R
   if (row >= rows.rows) return;
   float* y = rows.at(0, row);
   const float* x = rows.at(1, row);
-  float largest = x[0];
+  float largest = -INFINITY;  // not x[0], which its own lane may have overwritten: y may be x
   for (unsigned c = lane(); c < rows.width; c += kWarpSize) largest = fmaxf(largest, x[c]);
   largest = warp_max(largest);
   const float sum = row_sum(rows.width, [&](unsigned c) { return expf(x[c] - largest); });
