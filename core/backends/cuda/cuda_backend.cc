@@ -128,7 +128,8 @@ class CudaBackend final : public Backend {
     device_.make_current();
     if (target.elements() == 0) return;
     if (target.dtype() == DType::s8) {
-      require(cudaMemsetAsync(address(target), static_cast<int>(value), size(target), stream_.get()), "a fill");
+      require(cudaMemsetAsync(address(target), static_cast<int>(value), size(target), stream_.get()),
+              "a fill");
     } else {
       run_fill(target, static_cast<float>(value), stream_.get());
     }
@@ -163,8 +164,8 @@ class CudaBackend final : public Backend {
   }
 
   static void* address(const View& view) {
-    check(view.dtype() == DType::f32 || view.dtype() == DType::s8, "the cuda backend holds f32 and s8, not {}",
-          vretnet::name_of(view.dtype()));
+    check(view.dtype() == DType::f32 || view.dtype() == DType::s8,
+          "the cuda backend holds f32 and s8, not {}", vretnet::name_of(view.dtype()));
     return view.data<void>();
   }
   static std::size_t size(const View& view) {

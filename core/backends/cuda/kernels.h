@@ -1,5 +1,6 @@
 // The ops that this backend runs by kernels of its own. Equations and shapes: core/ops/ops.h. Every view is
-// f32 (QuantizedGemm's b is s8) and lies on the stream's device; work is queued, in order, and nothing waits for the host.
+// f32 (QuantizedGemm's b is s8) and lies on the stream's device; work is queued, in order, and nothing waits
+// for the host.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -64,11 +64,13 @@ class Watch final : public Observer, public MemoryObserver {
   // ------------------------------------------------------------------------------------ MemoryObserver
   // Words that nobody touched yet have no page: only those that were of other memory before are forgotten.
   void allocated(const void* data, std::size_t bytes) override {
-    const auto begin = reinterpret_cast<std::uintptr_t>(data) / kWord, end = begin + (bytes + kWord - 1) / kWord;
+    const auto begin = reinterpret_cast<std::uintptr_t>(data) / kWord,
+               end = begin + (bytes + kWord - 1) / kWord;
     for (std::uintptr_t page = begin / kPageWords; page * kPageWords < end; ++page) {
       const auto found = pages_.find(page);
       if (found == pages_.end()) continue;
-      const std::uintptr_t first = std::max(begin, page * kPageWords), last = std::min(end, (page + 1) * kPageWords);
+      const std::uintptr_t first = std::max(begin, page * kPageWords),
+                           last = std::min(end, (page + 1) * kPageWords);
       for (std::uintptr_t word = first; word < last; ++word) (*found->second)[word % kPageWords] = {};
     }
   }
