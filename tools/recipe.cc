@@ -172,6 +172,10 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
   app.add_option("--smoothing", recipe.smoothing, "label smoothing")
       ->check(number_range(0.0, 0.99))
       ->group(group);
+  app.add_option("--drop-path", recipe.drop_path,
+                 "chance that an image skips a branch of the last block; less before, 0 in the first")
+      ->check(number_range(0.0, 0.999999))
+      ->group(group);
   app.add_option("--clip-grad", recipe.clip_norm, "largest length of the gradient (0: any)")
       ->check(rate)
       ->group(group);
@@ -274,6 +278,7 @@ training::TrainingOptions training_options(const Recipe& recipe) {
   options.warmup_epochs = recipe.warmup_epochs;
   options.constant_rate = recipe.schedule == "constant";
   options.smoothing = recipe.smoothing;
+  options.drop_path = {recipe.drop_path, recipe.seed};
   options.optimizer.beta1 = recipe.beta1;
   options.optimizer.beta2 = recipe.beta2;
   options.optimizer.weight_decay = recipe.weight_decay;

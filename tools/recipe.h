@@ -25,7 +25,7 @@ struct Recipe {
   std::int64_t patience = 0;  // 0: train to the end
   double learning_rate = 1e-3, minimum_learning_rate = 1e-5, warmup_epochs = 5;
   std::string optimizer = "adamw", schedule = "cosine";
-  double weight_decay = 0.05, smoothing = 0.1, clip_norm = 1.0, ema = 0;
+  double weight_decay = 0.05, smoothing = 0.1, drop_path = 0, clip_norm = 1.0, ema = 0;
   double beta1 = 0.9, beta2 = 0.999;
   std::string class_weights = "none";  // inv, sqrt-inv, a file
   bool balanced = false;

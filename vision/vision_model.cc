@@ -73,24 +73,35 @@ VisionModel::VisionModel(const ModelConfig& config) : config_(config) {
   table_.lay_out();
 }
 
+// The first block stays: its depth is 0.
+std::vector<double> VisionModel::branch_depths() const {
+  std::vector<double> depths;
+  for (std::int64_t index = 1; index < config_.depth; ++index) {
+    depths.insert(depths.end(), 2, static_cast<double>(index) / static_cast<double>(config_.depth - 1));
+  }
+  return depths;
+}
+
 void VisionModel::add_blocks() {
   const std::int64_t width = config_.width;
   for (std::int64_t index = 0; index < config_.depth; ++index) {
     const std::string block = fmt::format("blocks.{}", index);
+    std::optional<std::int64_t> droppable_mixer, droppable_feed_forward;  // places in branch_depths()
+    if (index > 0) droppable_mixer = 2 * index - 2, droppable_feed_forward = 2 * index - 1;
     if (config_.cpe) {
       blocks_.add(
           std::make_unique<layers::ConvolutionalPosition>(table_, block + ".cpe", width, config_.causal()));
     }
     const Norm first(table_, block + ".norm1", width, config_.norm_epsilon);
     std::unique_ptr<layers::Branch> mixer = make_mixer(block, index);
-    blocks_.add(
-        std::make_unique<layers::PreNormResidual>(first, std::move(mixer), layer_scale(block + ".ls1")));
+    blocks_.add(std::make_unique<layers::PreNormResidual>(first, std::move(mixer),
+                                                          layer_scale(block + ".ls1"), droppable_mixer));
     const Norm second(table_, block + ".norm2", width, config_.norm_epsilon);
     blocks_.add(std::make_unique<layers::PreNormResidual>(
         second,
         std::make_unique<layers::FeedForward>(table_, block + ".mlp", width, config_.ffn_width(),
                                               linear_start(config_)),
-        layer_scale(block + ".ls2")));
+        layer_scale(block + ".ls2"), droppable_feed_forward));
   }
 }
 

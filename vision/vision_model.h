@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/layers/layer.h"
 #include "core/layers/layer_scale.h"
@@ -26,6 +27,8 @@ class VisionModel : public model::Model {
   Shape input_shape(std::int64_t batch) const override;
   std::int64_t classes() const override { return config_.classes; }
   std::int64_t patch_size() const override { return config_.patch_size; }
+
+  std::vector<double> branch_depths() const override;
 
   // Images of a training pass must stay as they are until backward.
   Tensor forward(layers::Pass& pass, const View& images) const override;

@@ -39,6 +39,10 @@ void Pass::start(Arena& arena, const Place& place, bool measuring, StreamState* 
   stream_ = stream;
 }
 
+View Pass::branch_scale(std::int64_t branch, std::int64_t images) const {
+  return branch_scales_ ? branch_scales_.select(0, branch).slice(0, 0, images) : View();
+}
+
 void Pass::run(ops::Op op) {
   const std::size_t bytes = backend_.workspace_bytes(op);
   Tensor workspace;

@@ -72,6 +72,12 @@ class Pass {
   void start(Arena& arena, const Place& place, bool measuring = false, StreamState* stream = nullptr);
 
   const Options& options() const { return options_; }
+  // Stochastic depth: what the output of each residual branch is multiplied by for each image of the walks to
+  // come, [branches, images or more], 0 where the branch is left out. Read when the ops run, so a recorded
+  // step sees what has been uploaded since. Empty: no branch is touched.
+  void scale_branches(const View& scales) { branch_scales_ = scales; }
+  // Those of a branch for the first `images`, [images]; empty where no branch is touched.
+  View branch_scale(std::int64_t branch, std::int64_t images) const;
   void observe(RetentionObserver* observer) { observer_ = observer; }  // null: nobody
   RetentionObserver* observer() const { return measuring_ ? nullptr : observer_; }
   bool training() const { return options_.mode == Mode::training; }
@@ -102,7 +108,7 @@ class Pass {
   Backend& backend_;
   const ParameterTable& table_;
   TableCache& tables_;
-  View weights_, gradients_;
+  View weights_, gradients_, branch_scales_;
   Options options_;
   Arena* arena_ = nullptr;
   StreamState* stream_ = nullptr;

@@ -1,6 +1,9 @@
 // What training, evaluation and streaming know of a model. Immutable and shared: weights live outside.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "core/layers/layer.h"
 
 namespace vretnet::model {
@@ -17,6 +20,10 @@ class Model {
   virtual Tensor forward(layers::Pass& pass, const View& images) const = 0;
   // d_logits [batch, classes]; adds to the gradients of all parameters.
   virtual void backward(layers::Pass& pass, Tensor d_logits) const = 0;
+
+  // The residual branches that stochastic depth may leave out, in the order of Pass::branch_scale: how deep
+  // each one's block lies, above 0 to 1, the last block's.
+  virtual std::vector<double> branch_depths() const = 0;
 
   // Empty when the model can read an image row by row; otherwise the reason why not, for the user.
   virtual std::string why_not_streamable() const = 0;

@@ -82,6 +82,9 @@ class Session {
   bool load(const float* images, std::int64_t batch);
   View forward_loaded();
 
+  // Stochastic depth in training (Pass::scale_branches). `scales` must outlive the session.
+  void scale_branches(const View& scales) { pass_.scale_branches(scales); }
+
   // Planned memory in bytes: activations, gradients of activations, workspaces.
   std::size_t arena_bytes() const;
 

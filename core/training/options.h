@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/layers/pass.h"
+#include "core/training/drop_path.h"
 #include "core/training/optimizer.h"
 
 namespace vretnet::training {
@@ -20,6 +21,7 @@ struct TrainingOptions {
   double smoothing = 0.1;
   std::vector<float> class_weights;  // one a class, or empty
   OptimizerOptions optimizer;
+  DropPathOptions drop_path;
   layers::Pass::Options pass{.mode = layers::Mode::training};
   // Of several machines: bytes of the gradient that travel at a time, while backward makes the next ones.
   std::size_t bucket_bytes = std::size_t{24} << 20;

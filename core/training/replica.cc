@@ -11,6 +11,7 @@ Replica::Replica(const model::Model& model, Backend& backend, std::int64_t most_
                  const TrainingOptions& options)
     : backend_(backend),
       smoothing_(static_cast<float>(options.smoothing)),
+      drop_path_(options.drop_path),
       weights_(backend, options.pass.dtype, {model.parameters().elements()}),
       gradients_(backend, options.pass.dtype, {model.parameters().elements()}),
       optimizer_(backend, model.parameters(), options.pass.dtype, options.optimizer),
@@ -32,6 +33,11 @@ Replica::Replica(const model::Model& model, Backend& backend, std::int64_t most_
     backend.upload(class_weights_.view(), options.class_weights.data());
   }
   host_targets_.resize(static_cast<std::size_t>(most_images * classes));
+  if (drop_path_.rate > 0) drop_rates_ = drop_rates(drop_path_.rate, model.branch_depths());
+  if (drop_rates_.empty()) return;
+  branch_scales_ = Allocation(backend, DType::f32, {std::ssize(drop_rates_), most_images});
+  host_branch_scales_.resize(static_cast<std::size_t>(branch_scales_.view().elements()));
+  session_.scale_branches(branch_scales_.view());
 }
 
 std::vector<View> Replica::state() const {
@@ -40,7 +46,7 @@ std::vector<View> Replica::state() const {
   return views;
 }
 
-void Replica::load(const Batch& part) {
+void Replica::load(const Batch& part, std::int64_t epoch, std::int64_t first_image) {
   loaded_ = part.count;
   if (loaded_ == 0) return;
   if (session_.load(part.images, loaded_)) {
@@ -48,6 +54,9 @@ void Replica::load(const Batch& part) {
   }
   fill_targets(part, targets_.view().extent(1), host_targets_);
   backend_.upload(targets_.view().slice(0, 0, loaded_), host_targets_.data());
+  if (drop_rates_.empty()) return;
+  fill_branch_scales(drop_path_.seed, drop_rates_, epoch, first_image, loaded_, host_branch_scales_);
+  backend_.upload(branch_scales_.view(), host_branch_scales_.data());
 }
 
 void Replica::queue(const Part& part) {

@@ -22,8 +22,9 @@ class Replica {
   Replica(const model::Model& model, Backend& backend, std::int64_t most_images,
           const TrainingOptions& options);
 
-  // The part of a batch that the next queue() works on; its count may be 0.
-  void load(const Batch& part);
+  // The part of a batch that the next queue() works on; its count may be 0. Its images are those from
+  // `first_image` on of `epoch`, which is what stochastic depth draws by.
+  void load(const Batch& part, std::int64_t epoch = 0, std::int64_t first_image = 0);
 
   // What of a step the loaded images are.
   struct Part {
@@ -58,12 +59,16 @@ class Replica {
 
   Backend& backend_;
   float smoothing_;
+  DropPathOptions drop_path_;
   Allocation weights_, gradients_;
   Optimizer optimizer_;
   std::optional<GradientSum> sum_;  // where there are other machines
   model::Session session_;
   Allocation targets_, losses_, logits_, d_logits_, class_weights_;  // [most images, classes], …
   std::vector<float> host_targets_;
+  std::vector<double> drop_rates_;  // of the branches; empty without stochastic depth
+  Allocation branch_scales_;        // [branches, most images]
+  std::vector<float> host_branch_scales_;
   std::vector<Step> steps_;
   std::int64_t loaded_ = 0;
 };

@@ -105,7 +105,7 @@ bool Trainer::load_next() {
     part.images += begin * pixels;
     part.labels += begin;
     if (part.other_labels != nullptr) part.other_labels += begin;
-    at(machine).load(part);
+    at(machine).load(part, position_.epoch, batch->position * source_.batch_size() + begin);
   });
   return true;
 }

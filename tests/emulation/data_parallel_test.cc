@@ -57,8 +57,8 @@ TEST_F(DataParallel, CapturedEqualsEagerBitForBit) {
 
 // Batches of 4, 4 and 1: of the last one the first device has no image.
 TEST_F(DataParallel, SharesShortBatchesAndSeveralAStep) {
-  for (const std::int64_t accumulation : {1, 2}) {
-    const TinyPlan plan{.samples = 9, .accumulation = accumulation};
+  for (const auto& [accumulation, drop_path] : {std::pair(1, 0.0), std::pair(2, 0.0), std::pair(2, 0.5)}) {
+    const TinyPlan plan{.samples = 9, .accumulation = accumulation, .drop_path = drop_path};
     TinyPlan both = plan;
     both.devices = {0, 1};
     TinyMachines one(plan), two(both);

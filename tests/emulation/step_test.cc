@@ -15,10 +15,10 @@ using emulation::Runtime;
 class CudaEmulatedStep : public OnTinyMachines {};
 
 // The same bits whether a step's ops are started one by one or noted and replayed whole, with several
-// batches a step and a short last one, too.
+// batches a step and a short last one, too; and with branches that are dropped, which every step draws anew.
 TEST_F(CudaEmulatedStep, CapturedEqualsEagerBitForBit) {
-  for (const std::int64_t accumulation : {1, 2}) {
-    TinyPlan plan{.samples = 11, .accumulation = accumulation};
+  for (const auto& [accumulation, drop_path] : {std::pair(1, 0.0), std::pair(2, 0.0), std::pair(2, 0.5)}) {
+    TinyPlan plan{.samples = 11, .accumulation = accumulation, .drop_path = drop_path};
     TinyMachines captured(plan);
     plan.eager = true;
     TinyMachines eager(plan);

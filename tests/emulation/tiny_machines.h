@@ -24,6 +24,7 @@ struct TinyPlan {
   bool eager = false, local = true;
   std::int64_t samples = 24, batch = 4;
   std::int64_t accumulation = 1;
+  double drop_path = 0;
 };
 
 struct TinyMachines {
@@ -39,6 +40,7 @@ struct TinyMachines {
     options.epochs = 3;
     options.accumulation = plan.accumulation;
     options.optimizer.ema_decay = 0.9;
+    options.drop_path.rate = plan.drop_path;
     options.bucket_bytes = 2048;  // so that the tiny gradient makes a dozen
     trainer = std::make_unique<Trainer>(*model, machines, source, options);
     model::upload_values(*machines.front(), trainer->weights(),

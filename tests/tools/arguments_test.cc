@@ -147,6 +147,7 @@ TEST_F(ArgumentsTest, WrongValuesAreUsageErrors) {
   expect_refused({"--batch-size", "-1"}, {"--batch-size", "-1"});
   expect_refused({"--lr", "nan"}, {"--lr", "nan"});
   expect_refused({"--smoothing", "nan"}, {"--smoothing", "nan"});
+  expect_refused({"--drop-path", "1"}, {"--drop-path", "1"});
   expect_refused({"--color-jitter", "0,0,nan,0"}, {"--color-jitter", "nan"});
   expect_refused({"--sched", "cosin"}, {"--sched", "cosine"});
   expect_refused({"--mean", "0.1,0.2"}, {"--mean", "2"});

@@ -48,14 +48,16 @@ TEST_F(RecipeTest, EveryFlagIsRecordedAndRunsAgainForAnyNumberOfWorkers) {
                                 "7",
                                 "--cooldown-epochs",
                                 "1",
+                                "--drop-path",
+                                "0.3",
                                 "--balanced"};
   const ProgramResult first = vretnet(small_recipe("2") + everything + Arguments{"-o", "first", "-j", "0"});
   ASSERT_EQ(first.exit_code, 0) << first.err;
   const std::string config = text_of_file(folder_ / "first/config.toml");
-  for (const char* line :
-       {"auto-augment = \"rand-m9-n2-mstd0.5-inc1\"", "reprob = 0.25", "remode = \"rand\"", "mixup = 0.8",
-        "cutmix = 1", "mixup-prob = 0.9", "mixup-switch-prob = 0.4", "mixup-off-epoch = 2",
-        "class-weights = \"sqrt-inv\"", "patience = 7", "cooldown-epochs = 1", "balanced = true"}) {
+  for (const char* line : {"auto-augment = \"rand-m9-n2-mstd0.5-inc1\"", "reprob = 0.25", "remode = \"rand\"",
+                           "mixup = 0.8", "cutmix = 1", "mixup-prob = 0.9", "mixup-switch-prob = 0.4",
+                           "mixup-off-epoch = 2", "class-weights = \"sqrt-inv\"", "patience = 7",
+                           "cooldown-epochs = 1", "drop-path = 0.3", "balanced = true"}) {
     EXPECT_THAT(config, HasSubstr(std::string(line) + "\n"));
   }
   for (const char* workers : {"1", "4"}) {
@@ -91,6 +93,7 @@ TEST_F(RecipeTest, EveryFlagChangesTheRun) {
                                         {"--class-weights", "inv"},
                                         {"--class-weights", "sqrt-inv"},
                                         {"--balanced"},
+                                        {"--drop-path", "0.5"},
                                         {"--cooldown-epochs", "1"}};
   for (std::size_t i = 0; i < flags.size(); ++i) {
     EXPECT_TRUE(models.insert(run_with("run" + std::to_string(i), flags[i])).second)

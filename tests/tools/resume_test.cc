@@ -43,6 +43,8 @@ class ResumeTest : public ToolTest {
                                          "--class-weights",
                                          "sqrt-inv",
                                          "--balanced",
+                                         "--drop-path",
+                                         "0.3",
                                          "--patience",
                                          "9"};
   }

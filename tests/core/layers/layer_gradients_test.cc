@@ -32,6 +32,7 @@ struct Case {
   std::int64_t rows = 3, columns = 5;  // of tokens
   std::int64_t width = 12;
   layers::FormChoice form = layers::FormChoice::automatic;
+  std::vector<double> branch_scales = {};  // of one branch, a number for each of the two images
 };
 
 void PrintTo(const Case& test, std::ostream* out) {
@@ -107,9 +108,11 @@ class LayerBench {
   void run(bool backward) {
     bench_.set_weights(weights_);
     const Allocation x = bench_.upload(x_, shape_);
-    Allocation direction;
+    Allocation direction, branch_scales;
+    if (!test_.branch_scales.empty()) branch_scales = bench_.upload(test_.branch_scales, {1, 2});
     bench_.walk(
         [&](Pass& pass) {
+          pass.scale_branches(branch_scales.view());
           Tensor y = layer_->forward(pass, Tensor(x.view()));
           if (direction_.empty()) {
             Random random(4);
@@ -198,6 +201,21 @@ std::vector<Case> cases() {
              norm, std::make_unique<layers::FeedForward>(table, "mlp", 12, 20, layers::LinearStart::fan_in),
              layers::LayerScale(table, "ls1", 12, 0.3));
        }});
+  for (const bool scaled : {false, true}) {  // the first image leaves the branch out
+    all.push_back(
+        {.name = scaled ? "drop_path_layer_scale" : "drop_path",
+         .make =
+             [=](ParameterTable& table) {
+               layers::Norm norm(table, "norm1", 12, 1e-6);
+               std::optional<layers::LayerScale> scale;
+               if (scaled) scale.emplace(table, "ls1", 12, 0.3);
+               return std::make_unique<layers::PreNormResidual>(
+                   norm,
+                   std::make_unique<layers::FeedForward>(table, "mlp", 12, 20, layers::LinearStart::fan_in),
+                   scale, 0);
+             },
+         .branch_scales = {0, 1.7}});
+  }
   for (const auto& [name, pool] :
        {std::pair("pool_mean", layers::Pool::mean), std::pair("pool_last", layers::Pool::last),
         std::pair("pool_token", layers::Pool::token), std::pair("pool_sequence", layers::Pool::sequence)}) {

@@ -115,6 +115,7 @@ TEST_P(AllocationTest, NoneInsideAStep) {
   options.epochs = 4;
   options.accumulation = 2;
   options.optimizer.ema_decay = 0.9;
+  options.drop_path.rate = 0.2;
   TinyRun run(options, 22, 4, backend, local);  // with a short last batch
   const auto epoch = [&] {
     while (run.trainer.step()) continue;

@@ -137,9 +137,10 @@ class SavedStateTest : public ::testing::Test {
 
 // Saved in the middle of an epoch and loaded by another trainer: the rest of the run has the same bits.
 TEST_F(SavedStateTest, GoesOnWithTheSameBits) {
-  for (const double ema : {0.0, 0.9}) {
+  for (const auto& [ema, drop_path] : {std::pair(0.0, 0.4), std::pair(0.9, 0.0)}) {
     TrainingOptions options = options_of(2);
     options.optimizer.ema_decay = ema;
+    options.drop_path.rate = drop_path;
     TinyRun run(options), other(options);
     for (int step = 0; step < 2; ++step) ASSERT_TRUE(run.trainer.step());
     save_state(path_, *run.backend, run.trainer, {{"extra", "kept"}});
