@@ -36,6 +36,7 @@ struct EvaluateFlags {
   double fail_under = 0, val_split = Recipe().val_split;
   std::uint64_t seed = Recipe().seed;
   bool calibrate = false;
+  ImageSizeFlags image_size;
   RobustnessFlags robustness;
   MachineFlags machine;
 };
@@ -88,7 +89,10 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
 }
 
 int evaluate_model(const EvaluateFlags& flags) {
-  vision::Classifier classifier = load_trained(flags.model, "eval");
+  if (const std::string flag = flags.image_size.given(); flags.calibrate && !flag.empty()) {
+    throw UsageError(fmt::format("--calibrate: not with {}, for the file answers at its own size", flag));
+  }
+  vision::Classifier classifier = load_trained(flags.model, "eval", flags.image_size);
   if (flags.calibrate && !model::is_our_format(model::SafetensorsFile(flags.model))) {
     throw UsageError(fmt::format(
         "--calibrate: {} has no place for a temperature, it is not a file of vretnet", flags.model));
@@ -197,6 +201,7 @@ Command evaluate_command() {
             ->check(CLI::IsMember({"auto", "ram", "off"}));
         app.add_option("--top-losses", flags->top_losses, "rows of top_losses.csv")
             ->check(count_range(0, 1 << 30));
+        add_image_size_flags(app, flags->image_size);
         add_test_time_flag(app, flags->tta);
         app.add_flag("--calibrate", flags->calibrate,
                      "fit the confidence of the answers to these images; written into the model file");

@@ -16,20 +16,19 @@
 #include "tools/command.h"
 #include "tools/inputs.h"
 #include "tools/prediction_format.h"
-#include "tools/recipe.h"
 #include "tools/terminal.h"
 #include "tools/test_time.h"
 #include "tools/trained_model.h"
 #include "vision/classify.h"
 #include "vision/decode_ahead.h"
-#include "vision/transfer.h"
 
 namespace vretnet::tools {
 namespace {
 
 struct PredictFlags {
   std::vector<std::string> inputs;
-  std::string model, format = "text", image_size, tta = "none";
+  std::string model, format = "text", tta = "none";
+  ImageSizeFlags image_size;
   std::size_t top = 1;
   std::int64_t batch_size = 0;
   int workers = 0;
@@ -167,17 +166,13 @@ void predict_streams(const PredictFlags& flags, const vision::Classifier& classi
 }
 
 vision::Classifier load(const PredictFlags& flags) {
-  vision::Classifier classifier = load_trained(flags.model, "predict");
+  vision::Classifier classifier = load_trained(flags.model, "predict", flags.image_size);
   if (flags.stream) {
     if (const std::string reason = classifier.model->why_not_streamable(); !reason.empty()) {
       throw UsageError(fmt::format("--stream: {}: {}", flags.model, reason));
     }
   }
-  if (flags.image_size.empty()) return classifier;
-  vision::ModelConfig config = classifier.description.config;
-  set_image_size(config, flags.image_size);
-  vision::validate(config, fmt::format("{} at --img-size {}", flags.model, flags.image_size));
-  return vision::at_image_size(std::move(classifier), config.image_size[0], config.image_size[1]);
+  return classifier;
 }
 
 int predict(const PredictFlags& flags) {
@@ -188,8 +183,8 @@ int predict(const PredictFlags& flags) {
   if (flags.stream && flags.tta != "none") {
     throw UsageError(fmt::format("--tta: {}, but --stream reads an image once, from the left", flags.tta));
   }
-  if (!flags.image_size.empty() && flags.stream) {
-    throw UsageError("--img-size: not with --stream, which reads every image at its own size");
+  if (const std::string flag = flags.image_size.given(); flags.stream && !flag.empty()) {
+    throw UsageError(fmt::format("{}: not with --stream, which reads every image at its own size", flag));
   }
   vision::Classifier classifier = load(flags);
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
@@ -230,8 +225,7 @@ Command predict_command() {
             app.add_option("--confident", flags->confident,
                            "with --stream: stop reading where the best class is more probable than this")
                 ->check(number_range(0.0, 1.0));
-            app.add_option("--img-size,--imgsz", flags->image_size,
-                           "pixels that images are resized to: 224, or HEIGHTxWIDTH (default: the model's)");
+            add_image_size_flags(app, flags->image_size);
             app.add_option("-b,--batch-size", flags->batch_size,
                            "images that the model sees at once (0: 8, fewer where they are large)")
                 ->check(count_range(0, 1 << 16));

@@ -41,12 +41,22 @@ constexpr std::array kModelFlags = {
     ModelFlag{"--head-norm", "head_norm", "layer or rms"},
     ModelFlag{"--layer-scale", "layer_scale",
               "first value of a learned factor a channel of each branch; 0: none"},
+    ModelFlag{
+        "--base-grid", "base_grid",
+        "ROWS,COLUMNS of patches that decays and rotations are laid out for (0: a model file's own grid, "
+        "or that of --img-size)"},
 };
 
 // The first of its names: "--img-size".
 std::string name_of(const ModelFlag& flag) {
   const std::string names = flag.flag;
   return names.substr(0, names.find(','));
+}
+
+// "224x192" as set_config_value takes two numbers.
+std::string with_comma(std::string text) {
+  std::replace(text.begin(), text.end(), 'x', ',');
+  return text;
 }
 
 constexpr int kSmallImage =
@@ -94,9 +104,11 @@ void apply_overrides(vision::ModelConfig& config, const std::map<std::string, st
 }
 
 void set_image_size(vision::ModelConfig& config, const std::string& text) {
-  std::string list = text;
-  std::replace(list.begin(), list.end(), 'x', ',');
-  vision::set_config_value(config, "image_size", list, "--img-size");
+  vision::set_config_value(config, "image_size", with_comma(text), "--img-size");
+}
+
+void set_base_grid(vision::ModelConfig& config, const std::string& text) {
+  vision::set_config_value(config, "base_grid", with_comma(text), "--base-grid");
 }
 
 void validate_overridden(const vision::ModelConfig& config,

@@ -56,6 +56,8 @@ void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>&
 void apply_overrides(vision::ModelConfig& config, const std::map<std::string, std::string>& overrides);
 // --img-size as commands outside of training take it: "224", or "HEIGHTxWIDTH".
 void set_image_size(vision::ModelConfig& config, const std::string& text);
+// --base-grid likewise: "14", or "ROWSxCOLUMNS".
+void set_base_grid(vision::ModelConfig& config, const std::string& text);
 
 // Throws UsageError where no model can be built from the config; it names the overriding flag that is to
 // blame.

@@ -125,6 +125,7 @@ void TrainingRun::open_model() {
     description_.config = vision::find_model_config(recipe.model);
   }
   apply_overrides(description_.config, recipe.model_overrides);
+  if (file) vision::keep_base_grid(description_.config, file->description.config);
   description_.config.classes = static_cast<std::int64_t>(data_.class_names.size());
   description_.class_names = data_.class_names;
   validate_overridden(description_.config, recipe.model_overrides);
@@ -148,6 +149,12 @@ void TrainingRun::take_weights(const vision::Classifier& file) {
     const auto& to = description_.config;
     say(fmt::format("model   positions of {} × {} patches resampled to {} × {}", from.rows(), from.columns(),
                     to.rows(), to.columns()));
+  }
+  if (const retention::GridScale scale = model_->config().grid_scale();
+      !(scale == file.description.config.grid_scale())) {
+    say(fmt::format("model   decays and rotations of {} × {} patches stretched to {} × {}",
+                    model_->config().base_grid[0], model_->config().base_grid[1], model_->config().rows(),
+                    model_->config().columns()));
   }
   if (start.new_head) {
     say(fmt::format("model   the head starts anew: '{}' knows {} classes, the data have {}", name,

@@ -37,6 +37,7 @@ void visit_fields(Config& config, Visit&& visit) {
   visit("mixer", config.mixer);
   visit("class_token", config.class_token);
   visit("layer_scale", config.layer_scale);
+  visit("base_grid", config.base_grid);
 }
 
 // The values of an enumeration in the order of its constants, from 0.

@@ -7,7 +7,6 @@
 
 #include "core/base/check.h"
 #include "core/base/error.h"
-#include "core/retention/decay.h"
 #include "vision/image/resize.h"
 
 namespace vretnet::vision {
@@ -61,10 +60,9 @@ class Rollout : public layers::RetentionObserver {
   void add_heads(const ops::RetentionBlock& block, const layers::ScanOrder& order) {
     const std::int64_t heads = block.q.extent(2), width = block.q.extent(3);
     const std::vector<float> q = turned(block.q, block), k = turned(block.k, block);
-    const std::vector<float> gamma = numbers_of(backend_, block.tables.gamma);
+    const std::vector<float> mask = numbers_of(backend_, block.tables.mask);  // [heads, tokens, tokens]
     std::vector<double> weights(static_cast<std::size_t>(tokens_));
     for (std::int64_t h = 0; h < heads; ++h) {
-      const double delta = 1 - static_cast<double>(gamma[static_cast<std::size_t>(h)]);
       for (std::int64_t n = 0; n < tokens_; ++n) {
         double sum = 0;
         for (std::int64_t m = 0; m < tokens_; ++m) {
@@ -72,7 +70,8 @@ class Rollout : public layers::RetentionObserver {
           double score = 0;
           for (std::int64_t i = 0; i < width; ++i) score += static_cast<double>(q_n[i]) * k_m[i];
           weights[static_cast<std::size_t>(m)] =
-              std::abs(score) * retention::decay_mask(block.pattern, delta, n, m);
+              std::abs(score) *
+              static_cast<double>(mask[static_cast<std::size_t>((h * tokens_ + n) * tokens_ + m)]);
           sum += weights[static_cast<std::size_t>(m)];
         }
         if (sum == 0) continue;
@@ -134,7 +133,9 @@ Explainer::Explainer(const Classifier& classifier, Backend& backend, const View&
       d_logits_(backend, DType::f32, {1, config_.classes}),
       tables_(backend, DType::f32),
       pass_(backend, model_.parameters(), tables_, weights, gradients_.view(),
-            {.mode = layers::Mode::training}) {
+            {.mode = layers::Mode::training,  // the parallel form's mask is a matrix of all tokens
+             .form = kind == Explanation::rollout ? layers::FormChoice::parallel
+                                                  : layers::FormChoice::automatic}) {
   if (kind == Explanation::rollout && config_.mixer != MixerKind::retention) {
     throw UsageError(fmt::format("{} has no retention to roll out, expected the gradient", config_.name));
   }

@@ -30,6 +30,7 @@ class Validator {
     image();
     widths();
     layer_scale();
+    base_grid();
     if (config_.mixer == MixerKind::retention) {
       retention();
     } else {
@@ -83,6 +84,17 @@ class Validator {
   void layer_scale() const {
     expect(config_.layer_scale >= 0 && config_.layer_scale <= 1, "layer_scale is {}, expected 0 (none) to 1",
            config_.layer_scale);
+  }
+
+  void base_grid() const {
+    const auto [rows, columns] = config_.base_grid;
+    if (rows == 0 && columns == 0) return;
+    expect(rows >= 1 && columns >= 1 && rows <= kLargestSide && columns <= kLargestSide,
+           "base_grid is {} × {}, expected rows and columns of 1 to {}, or 0 for the grid of image_size",
+           rows, columns, kLargestSide);
+    expect(config_.mixer == MixerKind::retention,
+           "base_grid is {} × {}, expected 0 with mixer = attention, which has neither decay nor rotation",
+           rows, columns);
   }
 
   void factor(const char* key, double value) const {
@@ -155,6 +167,12 @@ std::int64_t ModelConfig::stem_stages() const {
 
 std::int64_t ModelConfig::stem_width(std::int64_t stage) const {
   return width >> (stem_stages() - 1 - stage);
+}
+
+retention::GridScale ModelConfig::grid_scale() const {
+  if (base_grid[0] == 0) return {};
+  return {static_cast<double>(rows()) / static_cast<double>(base_grid[0]),
+          static_cast<double>(columns()) / static_cast<double>(base_grid[1])};
 }
 
 void validate(const ModelConfig& config, const std::string& where) {

@@ -46,6 +46,9 @@ struct ModelConfig {
   MixerKind mixer = MixerKind::retention;  // attention: value_factor, scan … head_norm_epsilon mean nothing
   bool class_token = false;                // attention only; pool = token
   double layer_scale = 0;  // first value of the residual branches' learned factors; 0: there are none
+  // Rows and columns of the patch grid that retention's decays and rotations are laid out for, those of the
+  // images first trained on; 0, 0: the grid of image_size.
+  std::array<std::int64_t, 2> base_grid{0, 0};
 
   bool operator==(const ModelConfig&) const = default;
 
@@ -56,6 +59,7 @@ struct ModelConfig {
   std::int64_t ffn_width() const;
   std::int64_t stem_stages() const;                   // of the conv stem: log2(patch_size)
   std::int64_t stem_width(std::int64_t stage) const;  // channels that a stage makes
+  retention::GridScale grid_scale() const;            // of the grid of image_size against base_grid
   bool causal() const { return mixer == MixerKind::retention && scan == Scan::causal; }
 };
 
@@ -63,10 +67,10 @@ struct ModelConfig {
 // and what is expected, when no model can be built from the config.
 void validate(const ModelConfig& config, const std::string& where);
 
-// JSON of all keys; `mixer`, `class_token` and `layer_scale`, which few models need, are left out where they
-// have their defaults.
+// JSON of all keys; `mixer`, `class_token`, `layer_scale` and `base_grid`, which few models need, are left
+// out where they have their defaults.
 std::string to_json(const ModelConfig& config);
-// The inverse. Every key but those three must be there, and no other. Throws UsageError as validate(), which
+// The inverse. Every key but those four must be there, and no other. Throws UsageError as validate(), which
 // it calls.
 ModelConfig parse_model_config(std::string_view json, const std::string& where);
 
@@ -74,7 +78,8 @@ ModelConfig parse_model_config(std::string_view json, const std::string& where);
 std::vector<std::string> config_keys();
 // The values that a key of a closed set can take ("scan": causal, alternate, bidirectional); else empty.
 std::vector<std::string> config_choices(std::string_view key);
-// Sets one key from a command line's text; image_size takes "224" or "224,192" (height, width). Throws
+// Sets one key from a command line's text; image_size takes "224" or "224,192" (height, width), base_grid
+// likewise. Throws
 // UsageError beginning with `where` ("--img-size"). Does not validate the whole.
 void set_config_value(ModelConfig& config, std::string_view key, const std::string& text,
                       const std::string& where);

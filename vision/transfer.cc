@@ -55,6 +55,12 @@ std::vector<float> resample_positions(const std::vector<float>& positions, std::
   return result;
 }
 
+void keep_base_grid(ModelConfig& config, const ModelConfig& from) {
+  if (config.mixer != MixerKind::retention || config.base_grid[0] != 0) return;
+  if (grid_of(config) == grid_of(from)) return;
+  config.base_grid = {from.rows(), from.columns()};
+}
+
 StartValues start_values(const Classifier& file, const VisionModel& model, std::uint64_t seed) {
   const std::vector<double> first = model::initial_values(model.parameters(), seed);
   StartValues start{{first.begin(), first.end()}};
@@ -82,13 +88,14 @@ StartValues start_values(const Classifier& file, const VisionModel& model, std::
   return start;
 }
 
-Classifier at_image_size(Classifier classifier, std::int64_t height, std::int64_t width) {
+Classifier at_image_size(Classifier classifier, const ModelConfig& config) {
   Classifier result;
   result.description = classifier.description;
-  result.description.config.image_size = {height, width};
-  result.description.preprocessing.height = static_cast<int>(height);
-  result.description.preprocessing.width = static_cast<int>(width);
-  result.model = make_model(result.description.config);
+  result.description.config = config;
+  result.description.preprocessing.height = static_cast<int>(config.image_size[0]);
+  result.description.preprocessing.width = static_cast<int>(config.image_size[1]);
+  result.model = make_model(config);
+  result.quantized = classifier.quantized;  // of parameters that no image size changes
   if (result.description.config.learned_position) {
     result.values = start_values(classifier, *result.model, 0).values;
   } else {

@@ -18,6 +18,10 @@ struct Grid {
 std::vector<float> resample_positions(const std::vector<float>& positions, std::int64_t prefix,
                                       const Grid& from, const Grid& to);
 
+// `config` is that of a model `from` for images of another size. Where neither names a base grid it gets the
+// grid of `from`: decays and rotations reach as far in the image as before. Attention has neither.
+void keep_base_grid(ModelConfig& config, const ModelConfig& from);
+
 struct StartValues {
   std::vector<float> values;  // laid out by the new model's parameters
   bool new_head = false;      // the head did not fit: it has first values
@@ -28,8 +32,9 @@ struct StartValues {
 // model needs [64]" where another tensor than the head or the positions does not fit.
 StartValues start_values(const Classifier& file, const VisionModel& model, std::uint64_t seed);
 
-// The same classifier for images of another size. Learned positions are resampled; without any, values are as
-// they were. Throws UsageError where the model cannot read that size.
-Classifier at_image_size(Classifier classifier, std::int64_t height, std::int64_t width);
+// The same classifier for the images of `config`, which differs from its own in image_size and base_grid
+// only. Learned positions are resampled; without any, values are as they were. Throws UsageError where the
+// model cannot read that size.
+Classifier at_image_size(Classifier classifier, const ModelConfig& config);
 
 }  // namespace vretnet::vision

@@ -122,6 +122,7 @@ std::unique_ptr<layers::Branch> VisionModel::make_mixer(const std::string& block
       .decay = config_.decay,
       .speed = config_.decay_speed,
       .position = config_.position,
+      .scale = config_.grid_scale(),
       .bidirectional = config_.scan == Scan::bidirectional,
       .reading = reading_of(config_.scan, index),
       .gate = config_.gate,

@@ -53,7 +53,10 @@ ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& 
   ops::RetentionPattern pattern{
       .decay = settings.decay, .bidirectional = settings.bidirectional, .row_width = line};
   if (settings.decay == ops::DecayKind::manhattan) return pattern;
-  switch (pass.options().form) {
+  const bool can_recur = retention::has_one_gamma(settings.decay, settings.scale);
+  FormChoice form = pass.options().form;
+  if (form == FormChoice::recurrent && !can_recur) form = FormChoice::chunkwise;
+  switch (form) {
     case FormChoice::parallel:
       pattern.form = RetentionForm::parallel;
       break;
@@ -64,7 +67,7 @@ ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& 
       pattern.form = RetentionForm::recurrent;
       break;
     case FormChoice::automatic: {
-      if (pass.place().streaming && tokens == 1) {
+      if (pass.place().streaming && tokens == 1 && can_recur) {
         pattern.form = RetentionForm::recurrent;
         break;
       }
@@ -103,11 +106,14 @@ BlockOp RetentionMixer::block_op(Pass& pass, const Parts& parts, const ScanOrder
   const std::int64_t tokens = parts.q.extent(1), key_width = settings_.width / settings_.heads;
   const std::int64_t line = order.by_columns ? place.height : place.width;
   const ops::RetentionPattern pattern = choose_pattern(pass, settings_, tokens, line);
+  retention::GridScale scale = settings_.scale;
+  if (order.by_columns) std::swap(scale.rows, scale.columns);
   const TableCache::Rotation rotation = pass.tables().rotation({.position = settings_.position,
                                                                 .key_width = key_width,
                                                                 .row_width = line,
                                                                 .first_token = place.first_token,
-                                                                .tokens = tokens});
+                                                                .tokens = tokens,
+                                                                .scale = scale});
   BlockOp op;
   op.q = in_order(parts.q, settings_.heads, order);
   op.k = in_order(parts.k, settings_.heads, order);
@@ -122,7 +128,8 @@ BlockOp RetentionMixer::block_op(Pass& pass, const Parts& parts, const ScanOrder
                                    .speed = settings_.speed,
                                    .height = order.by_columns ? place.width : place.height,
                                    .first_token = place.first_token,
-                                   .tokens = tokens});
+                                   .tokens = tokens,
+                                   .scale = scale});
   op.pattern = pattern;
   op.key_scale = static_cast<float>(1 / std::sqrt(static_cast<double>(key_width)));
   op.head_norm = settings_.head_norm;

@@ -19,6 +19,7 @@ struct RetentionSettings {
   ops::DecayKind decay = ops::DecayKind::raster;
   retention::DecaySpeed speed = retention::DecaySpeed::slow;
   retention::Position position = retention::Position::raster;
+  retention::GridScale scale;  // of the image's rows and columns, however a head reads them
   bool bidirectional = false;
   Reading reading = Reading::forwards;  // cross: heads in four orders
   bool gate = true;
@@ -31,7 +32,7 @@ struct RetentionSettings {
 // The pattern that `pass` runs such a layer by on `tokens` tokens in lines of `line` (patch rows, or columns
 // for a scan by columns): the form asked for, or the cheaper of parallel and chunkwise by their FLOPs; a
 // chunk is pass.options().chunk_rows lines (raster chunks are cut to 64 tokens). Manhattan decay is always
-// parallel.
+// parallel, and row decay on a grid scaled unequally chunkwise in place of recurrent.
 ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& settings, std::int64_t tokens,
                                      std::int64_t line);
 

@@ -30,10 +30,13 @@ HostRotationTables make_rotation_tables(const RotationSpec& spec) {
   append_frequencies(y_pairs, frequencies);
   append_frequencies(pairs - y_pairs, frequencies);
   for (std::int64_t n = spec.first_token; n < spec.first_token + spec.tokens; ++n) {
-    const std::int64_t y = n / spec.row_width;
-    const std::int64_t along = spec.position == Position::axial ? n % spec.row_width : n;
+    const double y = static_cast<double>(n / spec.row_width) / spec.scale.rows,
+                 x = static_cast<double>(n % spec.row_width) / spec.scale.columns;
+    const double along = spec.position == Position::axial
+                             ? x
+                             : y * (static_cast<double>(spec.row_width) / spec.scale.columns) + x;
     for (std::int64_t pair = 0; pair < pairs; ++pair) {
-      const double angle = static_cast<double>(pair < y_pairs ? y : along) * frequencies[pair];
+      const double angle = (pair < y_pairs ? y : along) * frequencies[pair];
       tables.cosine.push_back(std::cos(angle));
       tables.sine.push_back(std::sin(angle));
     }

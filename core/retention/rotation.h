@@ -5,19 +5,23 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/retention/grid_scale.h"
+
 namespace vretnet::retention {
 
 enum class Position : std::uint8_t { none, raster, axial };
 
 // raster: all d_k/2 pairs turn by n·θ_j. axial: the first ⌊d_k/4⌋ pairs by y·θ_j, the others by x·θ_j, each
 // group with its own P. n = first_token … first_token + tokens − 1, y = n / row_width, x = n % row_width.
-// key_width is even.
+// key_width is even. On a scaled grid y and x are divided by it, and n is the place that a token has in the
+// raster of the grid trained on: y / scale.rows · (row_width / scale.columns) + x / scale.columns.
 struct RotationSpec {
   Position position = Position::none;
   std::int64_t key_width = 2;
   std::int64_t row_width = 1;
   std::int64_t first_token = 0;
   std::int64_t tokens = 0;
+  GridScale scale;
   bool operator==(const RotationSpec&) const = default;
 };
 

@@ -56,6 +56,25 @@ TEST_F(EvaluateTest, DisturbedImagesHaveARowEach) {
   EXPECT_EQ(vretnet({"eval", "-m", model_, "-d", "data", "--corrupt", "fog"}).exit_code, 2);
 }
 
+TEST_F(EvaluateTest, MeasuresAtOtherSizes) {
+  const auto loss = [&](const std::string& model, const Arguments& flags) {
+    const ProgramResult result =
+        vretnet(Arguments{"eval", "-m", model, "-d", "data", "--format", "json"} + flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return json::parse(result.out).at("loss").get<double>();
+  };
+  const std::string large = write_model("large.safetensors", "", 24).string();  // the same weights
+  EXPECT_EQ(loss(model_, {"--img-size", "16"}), loss(model_, {}));
+  EXPECT_EQ(loss(model_, {"--img-size", "24"}), loss(large, {"--base-grid", "4"}));
+  EXPECT_EQ(loss(model_, {"--img-size", "24", "--base-grid", "6"}), loss(large, {})) << "as trained at 24";
+  EXPECT_NE(loss(model_, {"--img-size", "24"}), loss(large, {}));
+  EXPECT_NE(loss(model_, {"--img-size", "24x16"}), loss(model_, {"--img-size", "16x24"}));
+  expect_error({"eval", "-m", model_, "-d", "data", "--img-size", "18"}, 2,
+               {"--img-size 18", "patch_size 4"});
+  expect_error({"eval", "-m", model_, "-d", "data", "--img-size", "24", "--calibrate"}, 2,
+               {"--calibrate: not with --img-size"});
+}
+
 TEST_F(EvaluateTest, FilesAgreeWithTheReport) {
   const ProgramResult result = vretnet({"eval", "-m", model_, "-d", "data", "--format", "json", "-o", "out"});
   ASSERT_EQ(result.exit_code, 0) << result.err;

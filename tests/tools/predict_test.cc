@@ -223,7 +223,10 @@ TEST_F(PredictTest, ImageSize) {
   for (const char* scan : {"causal", "bidirectional"}) {
     const std::string small = write_model("small.safetensors", scan, 64).string();
     const std::string large = write_model("large.safetensors", scan, 128).string();  // 1024 tokens
-    EXPECT_EQ(ask(small, {"--img-size", "128"}), ask(large, {"--img-size", "128x128"}));
+    // Not scaled, as the large one is not.
+    EXPECT_EQ(ask(small, {"--img-size", "128", "--base-grid", "32"}), ask(large, {"--img-size", "128x128"}));
+    EXPECT_EQ(ask(small, {"--img-size", "128"}), ask(large, {"--base-grid", "16x16"}));
+    EXPECT_NE(ask(small, {"--img-size", "128"}), ask(large, {}));
     EXPECT_NE(ask(small, {"--img-size", "128"}), ask(small, {}));
   }
   expect_error({"predict", "-m", model_, "--img-size", "18", "photos/cat/02.png"}, 2, {"--img-size", "18"});
@@ -232,6 +235,10 @@ TEST_F(PredictTest, ImageSize) {
   const std::string causal = write_model("causal.safetensors", "causal").string();
   expect_error({"predict", "-m", causal, "--img-size", "32", "--stream", "photos/cat/02.png"}, 2,
                {"--img-size", "--stream"});
+  expect_error({"predict", "-m", causal, "--base-grid", "32", "--stream", "photos/cat/02.png"}, 2,
+               {"--base-grid", "--stream"});
+  expect_error({"predict", "-m", causal, "--base-grid", "4x0", "photos/cat/02.png"}, 2,
+               {"--base-grid 4x0", "base_grid is 4 × 0"});
 }
 
 TEST_F(PredictTest, TheModelsTemperatureCalibratesConfidence) {

@@ -185,6 +185,30 @@ TEST_F(RunFolderTest, FineTuningAtAnotherSizeResamplesPositions) {
   EXPECT_THAT(result.err, HasSubstr("positions of 4 × 4 patches resampled to 6 × 6"));
 }
 
+TEST_F(RunFolderTest, FineTuningAtAnotherSizeStretchesDecays) {
+  write_photos(4);
+  const auto tuned = [&](const std::string& model, const std::string& run, const Arguments& flags) {
+    const ProgramResult result = vretnet(
+        Arguments{"train", "-d", "photos", "-m", model, "-t", "1", "-b", "8", "--epochs", "1", "-o", run} +
+        flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return std::pair(vision::load_classifier(folder_ / run / "last.safetensors").description.config.base_grid,
+                     result.err);
+  };
+  const std::array<std::int64_t, 2> none{0, 0}, first{4, 4}, own{6, 6};
+  const std::string model = write_model().string();
+  EXPECT_EQ(tuned(model, "same", {}).first, none);
+  const auto [grid, said] = tuned(model, "larger", {"--img-size", "24"});
+  EXPECT_EQ(grid, first);
+  EXPECT_THAT(said, HasSubstr("decays and rotations of 4 × 4 patches stretched to 6 × 6"));
+  EXPECT_EQ(tuned("larger/last.safetensors", "largest", {"--img-size", "32"}).first, first);
+  EXPECT_EQ(tuned(model, "unscaled", {"--img-size", "24", "--base-grid", "6"}).first, own);
+  EXPECT_FALSE(text_of_file(folder_ / "larger/last.safetensors") ==
+               text_of_file(folder_ / "unscaled/last.safetensors"));
+  const ProgramResult resumed = vretnet({"train", "--resume", "larger"});
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+}
+
 TEST_F(RunFolderTest, FineTuningStartsFromAModelFile) {
   write_photos(6);
   const std::string model = write_model().string();

@@ -54,6 +54,16 @@ TEST(ModelConfigJson, HoldsTheKeysOfTheContract) {
       R"("norm_epsilon":1e-06,"classes":10})");
 }
 
+// What other readers of these files need not know stands in those alone that need it.
+TEST(ModelConfigJson, ABaseGridIsWrittenWhereThereIsOne) {
+  ModelConfig config = cases::classic("tiny");
+  EXPECT_EQ(to_json(config).find("base_grid"), std::string::npos);
+  EXPECT_EQ(config.grid_scale(), retention::GridScale{});
+  config.base_grid = {4, 6};  // the image has 5 × 3 patches
+  EXPECT_NE(to_json(config).find(R"("base_grid":[4,6])"), std::string::npos);
+  EXPECT_EQ(parse_model_config(to_json(config), "test").grid_scale(), (retention::GridScale{1.25, 0.5}));
+}
+
 TEST(ModelConfigJson, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(json_refusal([](auto& json) { json["widht"] = 12; }),
             "file: model: unknown key 'widht'. Did you mean 'width'?");
@@ -121,6 +131,18 @@ TEST(ValidateModelConfig, RefusesImpossibleModels) {
             "directions");
   EXPECT_EQ(refusal([](auto& c) { c.layer_scale = -1; }),
             "file: model: layer_scale is -1, expected 0 (none) to 1");
+  EXPECT_EQ(refusal([](auto& c) {
+              c.base_grid = {8, 0};
+            }),
+            "file: model: base_grid is 8 × 0, expected rows and columns of 1 to 65536, or 0 for the grid of "
+            "image_size");
+  EXPECT_EQ(refusal(
+                [](auto& c) {
+                  c.base_grid = {8, 8};
+                },
+                cases::vit("tiny")),
+            "file: model: base_grid is 8 × 8, expected 0 with mixer = attention, which has neither decay nor "
+            "rotation");
   EXPECT_EQ(refusal([](auto& c) { c.scan = Scan::causal; }, cases::vit("tiny")),
             "file: model: scan is causal, expected bidirectional with mixer = attention, which always sees "
             "the whole "

@@ -59,6 +59,10 @@ class Feeder {
   std::vector<double> whole(std::int64_t rows) {
     ModelConfig config = model_.config();
     config.image_size[0] = rows * config.patch_size;
+    if (config.base_grid[0] > 0) {  // on a grid of the same scale
+      config.base_grid[0] = config.base_grid[0] * rows / model_.config().rows();
+      EXPECT_EQ(config.grid_scale(), model_.config().grid_scale());
+    }
     const auto shorter = make_model(config);
     testing::PassBench bench(shorter->parameters(), {.dtype = DType::f64});
     const Allocation images(bench.backend(), DType::f64, shorter->input_shape(kBatch));

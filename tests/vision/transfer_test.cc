@@ -126,6 +126,73 @@ TEST(StartValues, OtherClassesGiveANewHead) {
   EXPECT_THROW(start_values(file, *make_model(other), 3), UsageError);
 }
 
+TEST(KeepBaseGrid, NamesTheGridOfTheModelBefore) {
+  ModelConfig small = find_model_config("vretnet_pico_patch4_32_local"), large = small;
+  keep_base_grid(large, small);
+  EXPECT_EQ(large, small) << "the same size";
+  large.image_size = {48, 64};
+  keep_base_grid(large, small);
+  EXPECT_EQ(large.base_grid, (std::array<std::int64_t, 2>{8, 8}));
+  EXPECT_EQ(large.grid_scale(), (retention::GridScale{1.5, 2}));
+  ModelConfig larger = large;
+  larger.image_size = {96, 96};
+  keep_base_grid(larger, large);
+  EXPECT_EQ(larger.base_grid, large.base_grid) << "the first one stays";
+  larger.base_grid = {12, 16};
+  keep_base_grid(larger, large);
+  EXPECT_EQ(larger.base_grid, (std::array<std::int64_t, 2>{12, 16})) << "asked for";
+  ModelConfig twin = small_vit(false, 64);
+  keep_base_grid(twin, small_vit(false, 32));
+  EXPECT_EQ(twin, small_vit(false, 64)) << "attention has nothing to scale";
+}
+
+// The same picture at twice the size: what a model says of it is nearer to what it says of the small one
+// where its decays and rotations are laid out over the small one's grid.
+TEST(AtImageSize, ScaledDecaysAnswerMoreAlike) {
+  for (const bool raster : {false, true}) {
+    ModelConfig config = find_model_config("vretnet_pico_patch4_32");
+    config.width = 32;
+    config.heads = 2;
+    config.depth = 2;
+    config.classes = 5;
+    if (!raster) {
+      config.scan = Scan::bidirectional;
+      config.decay = ops::DecayKind::row;
+      config.decay_speed = retention::DecaySpeed::fast;
+      config.position = retention::Position::axial;
+    }
+    Classifier file;
+    file.description.config = config;
+    file.model = make_model(config);
+    const std::vector<double> weights = testing::PassBench::random_weights(file.model->parameters());
+    file.values.assign(weights.begin(), weights.end());
+    const std::vector<double> small = logits(*file.model, file.values);
+    const auto distance = [&](std::array<std::int64_t, 2> base_grid) {
+      ModelConfig large = config;
+      large.image_size = {64, 64};
+      large.base_grid = base_grid;
+      const std::vector<double> found = logits(*make_model(large), file.values);
+      double sum = 0;
+      for (std::size_t i = 0; i < found.size(); ++i) sum += std::pow(found[i] - small[i], 2);
+      return std::sqrt(sum);
+    };
+    EXPECT_LT(distance({8, 8}), 0.5 * distance({16, 16})) << (raster ? "raster" : "row");
+  }
+}
+
+TEST(AtImageSize, KeepsWhatTheFileHolds) {
+  Classifier file = small_classifier(false);
+  file.description.temperature = 1.5;
+  file.description.class_names = {"a", "b", "c", "d", "e"};
+  file.quantized[layers::ParameterId{0}].input_scale = 2;
+  const Classifier larger = at_image_size(std::move(file), small_vit(false, 48));
+  EXPECT_EQ(larger.description.temperature, 1.5);
+  EXPECT_EQ(larger.description.class_names.size(), 5u);
+  EXPECT_EQ(larger.description.preprocessing.height, 48);
+  EXPECT_EQ(larger.quantized.size(), 1u);
+  EXPECT_EQ(larger.values.size(), static_cast<std::size_t>(larger.model->parameters().elements()));
+}
+
 // torch.nn.functional.interpolate(mode="bicubic", antialias=True) of 2 × 3 → 3 × 2, as timm calls it.
 TEST(ResamplePositions, EqualsTorch) {
   const std::vector<float> positions{9, 1, 2, 4, 8, 16, 32};

@@ -86,7 +86,10 @@ inline std::vector<ModelConfig> others() {
                                vit("vit_local"),
                                classic("classic_other_switches"),
                                local("local_patch_8_wide"),
-                               local("local_sequence_pool_layer_scale")};
+                               local("local_sequence_pool_layer_scale"),
+                               classic("classic_scaled"),
+                               local("local_row_scaled_unequally"),
+                               local("local_cross_row_scaled_unequally")};
   for (ModelConfig* config : {&all[1], &all[2]}) {
     config->class_token = true;
     config->pool = layers::Pool::token;
@@ -103,6 +106,13 @@ inline std::vector<ModelConfig> others() {
   all[5].patch_size = 8;
   all[6].pool = layers::Pool::sequence;
   all[6].layer_scale = 0.1;
+  all[7].base_grid = {10, 6};  // of 5 × 3 patches
+  for (ModelConfig* config : {&all[8], &all[9]}) {
+    config->base_grid = {10, 2};
+    config->decay = ops::DecayKind::row;
+    config->position = retention::Position::axial;
+  }
+  all[9].scan = Scan::cross, all[9].width = 16, all[9].heads = 4;
   return all;
 }
 

@@ -266,6 +266,18 @@ std::vector<Case> cases() {
   settings.bidirectional = true;
   settings.position = retention::Position::axial;
   all.push_back(retention_case("retention_manhattan", settings));
+  for (const auto& [form_name, form] : forms) {  // on a grid scaled unequally recurrent is chunkwise
+    settings = retention_settings();
+    settings.decay = ops::DecayKind::row;
+    settings.bidirectional = true;
+    settings.position = retention::Position::axial;
+    settings.scale = {1.5, 0.75};
+    all.push_back(retention_case(std::string("retention_scaled_") + form_name, settings, form));
+  }
+  settings = {.width = 16, .value_width = 16, .heads = 4, .head_norm_epsilon = 1e-3};
+  settings.reading = layers::Reading::cross;
+  settings.scale = {1.5, 0.75};
+  all.push_back(retention_case("retention_cross_raster_scaled", settings));
   settings = retention_settings();
   settings.gate = false;
   settings.position = retention::Position::none;
