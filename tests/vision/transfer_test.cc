@@ -60,10 +60,27 @@ std::vector<double> smooth_image(std::int64_t side) {
   return image;
 }
 
-std::vector<double> logits(const VisionModel& model, const std::vector<float>& values) {
+std::vector<double> logits(const VisionModel& model, const std::vector<float>& values,
+                           const std::vector<double>& image) {
   testing::ModelBench bench(model, {.dtype = DType::f64}, 1);
   bench.bench().set_weights({values.begin(), values.end()});
-  return bench.logits_of(smooth_image(model.config().image_size[0]), 1);
+  return bench.logits_of(image, 1);
+}
+std::vector<double> logits(const VisionModel& model, const std::vector<float>& values) {
+  return logits(model, values, smooth_image(model.config().image_size[0]));
+}
+
+// 8 × 8 squares of one colour each, at any size: patches are the same, but there are more of them.
+std::vector<double> mosaic(std::int64_t side) {
+  std::vector<double> image;
+  for (std::int64_t row = 0; row < side; ++row) {
+    for (std::int64_t column = 0; column < side; ++column) {
+      Random random(
+          3, {static_cast<std::uint64_t>(row * 8 / side), static_cast<std::uint64_t>(column * 8 / side)});
+      for (int channel = 0; channel < 3; ++channel) image.push_back(random.normal());
+    }
+  }
+  return image;
 }
 
 TEST(StartValues, TheSameModelIsUnchanged) {
@@ -146,8 +163,8 @@ TEST(KeepBaseGrid, NamesTheGridOfTheModelBefore) {
   EXPECT_EQ(twin, small_vit(false, 64)) << "attention has nothing to scale";
 }
 
-// The same picture at twice the size: what a model says of it is nearer to what it says of the small one
-// where its decays and rotations are laid out over the small one's grid.
+// The same patches, four for one: what a model says of them is nearer to what it says of the small picture
+// where its decays and rotations are laid out over that one's grid.
 TEST(AtImageSize, ScaledDecaysAnswerMoreAlike) {
   for (const bool raster : {false, true}) {
     ModelConfig config = find_model_config("vretnet_pico_patch4_32");
@@ -166,12 +183,12 @@ TEST(AtImageSize, ScaledDecaysAnswerMoreAlike) {
     file.model = make_model(config);
     const std::vector<double> weights = testing::PassBench::random_weights(file.model->parameters());
     file.values.assign(weights.begin(), weights.end());
-    const std::vector<double> small = logits(*file.model, file.values);
+    const std::vector<double> small = logits(*file.model, file.values, mosaic(32));
     const auto distance = [&](std::array<std::int64_t, 2> base_grid) {
       ModelConfig large = config;
       large.image_size = {64, 64};
       large.base_grid = base_grid;
-      const std::vector<double> found = logits(*make_model(large), file.values);
+      const std::vector<double> found = logits(*make_model(large), file.values, mosaic(64));
       double sum = 0;
       for (std::size_t i = 0; i < found.size(); ++i) sum += std::pow(found[i] - small[i], 2);
       return std::sqrt(sum);
