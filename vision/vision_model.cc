@@ -9,6 +9,7 @@
 #include "core/layers/attention_mixer.h"
 #include "core/layers/depthwise_convolution.h"
 #include "core/layers/feed_forward.h"
+#include "core/layers/recomputed.h"
 #include "core/layers/residual.h"
 #include "core/layers/retention_mixer.h"
 #include "vision/registry.h"
@@ -77,20 +78,22 @@ void VisionModel::add_blocks() {
   const std::int64_t width = config_.width;
   for (std::int64_t index = 0; index < config_.depth; ++index) {
     const std::string block = fmt::format("blocks.{}", index);
+    auto layers_of_block = std::make_unique<layers::Sequential>();
     if (config_.cpe) {
-      blocks_.add(
+      layers_of_block->add(
           std::make_unique<layers::ConvolutionalPosition>(table_, block + ".cpe", width, config_.causal()));
     }
     const Norm first(table_, block + ".norm1", width, config_.norm_epsilon);
     std::unique_ptr<layers::Branch> mixer = make_mixer(block, index);
-    blocks_.add(
+    layers_of_block->add(
         std::make_unique<layers::PreNormResidual>(first, std::move(mixer), layer_scale(block + ".ls1")));
     const Norm second(table_, block + ".norm2", width, config_.norm_epsilon);
-    blocks_.add(std::make_unique<layers::PreNormResidual>(
+    layers_of_block->add(std::make_unique<layers::PreNormResidual>(
         second,
         std::make_unique<layers::FeedForward>(table_, block + ".mlp", width, config_.ffn_width(),
                                               linear_start(config_)),
         layer_scale(block + ".ls2")));
+    blocks_.add(std::make_unique<layers::Recomputed>(std::move(layers_of_block)));
   }
 }
 
