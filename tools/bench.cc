@@ -109,6 +109,7 @@ std::string options_of(const BenchFlags& flags) {
   if (flags.machine.chunk_rows != MachineFlags().chunk_rows) {
     words.push_back(fmt::format("chunk_rows={}", flags.machine.chunk_rows));
   }
+  if (flags.machine.checkpoint_activations) words.emplace_back("checkpoint_activations");
   return fmt::format("{}", fmt::join(words, " "));
 }
 
@@ -261,7 +262,9 @@ void declare_bench(CLI::App& app, BenchFlags& flags) {
   list("--img-size,--imgsz", flags.image_sizes, "pixels: 224, or HEIGHTxWIDTH");
   add_machine_lists(app, flags.lists);
   add_device_flags(app, flags.machine);
-  app.add_flag("--train", flags.training, "a training step (forward, backward, AdamW) instead of inference");
+  CLI::Option* train = app.add_flag("--train", flags.training,
+                                    "a training step (forward, backward, AdamW) instead of inference");
+  add_checkpointing_flag(app, flags.machine)->needs(train);
   app.add_option("-r,--repeats", flags.settings.repeats.repeats, "timed runs of each, at least")
       ->check(count_range(1));
   app.add_option("--min-time", flags.settings.repeats.seconds, "seconds of each, at least")

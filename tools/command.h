@@ -59,10 +59,13 @@ struct MachineFlags {
   std::string backend = "onednn";
   std::string form = "auto";
   std::int64_t chunk_rows = 1;
+  bool checkpoint_activations = false;  // training
 };
 void add_machine_flags(CLI::App& app, MachineFlags& flags);
 // --device, --backend, --chunk-rows alone; and the others as lists.
 void add_device_flags(CLI::App& app, MachineFlags& flags);
+// --checkpoint-activations, for commands that train.
+CLI::Option* add_checkpointing_flag(CLI::App& app, MachineFlags& flags);
 struct MachineLists {
   std::vector<int> threads{0};
   std::vector<std::string> precisions{"auto"}, forms{"auto"};

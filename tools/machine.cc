@@ -49,6 +49,12 @@ void add_device_flags(CLI::App& app, MachineFlags& flags) {
       ->check(count_range(1, 4096));
 }
 
+CLI::Option* add_checkpointing_flag(CLI::App& app, MachineFlags& flags) {
+  return app.add_flag(
+      "--checkpoint-activations,--grad-checkpointing", flags.checkpoint_activations,
+      "keep the inputs of blocks only and run them again in backward: less memory, same numbers");
+}
+
 void add_machine_flags(CLI::App& app, MachineFlags& flags) {
   app.add_option("-t,--threads", flags.threads, kThreadsHelp)->check(count_range(0, kMostThreads));
   app.add_option("--precision", flags.precision, kPrecisionHelp)->check(CLI::IsMember(kPrecisions));
@@ -86,6 +92,7 @@ layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode)
   layers::Pass::Options options;
   options.mode = mode;
   options.chunk_rows = flags.chunk_rows;
+  options.checkpoint_activations = flags.checkpoint_activations;
   if (flags.form == "parallel") options.form = layers::FormChoice::parallel;
   if (flags.form == "chunkwise") options.form = layers::FormChoice::chunkwise;
   if (flags.form == "recurrent") options.form = layers::FormChoice::recurrent;

@@ -70,6 +70,7 @@ Command train_command() {
             app.add_flag("-n,--dry-run", flags->dry_run,
                          "check data, model and recipe; train and write nothing");
             add_machine_flags(app, flags->machine);
+            add_checkpointing_flag(app, flags->machine);
             add_output_flags(app);
             return [flags, &app] {
               if (app.get_option("--resume")->count() > 0 && flags->resume.empty()) flags->resume = "auto";

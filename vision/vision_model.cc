@@ -9,6 +9,7 @@
 #include "core/layers/attention_mixer.h"
 #include "core/layers/depthwise_convolution.h"
 #include "core/layers/feed_forward.h"
+#include "core/layers/recomputed.h"
 #include "core/layers/residual.h"
 #include "core/layers/retention_mixer.h"
 #include "vision/registry.h"
@@ -88,20 +89,22 @@ void VisionModel::add_blocks() {
     const std::string block = fmt::format("blocks.{}", index);
     std::optional<std::int64_t> droppable_mixer, droppable_feed_forward;  // places in branch_depths()
     if (index > 0) droppable_mixer = 2 * index - 2, droppable_feed_forward = 2 * index - 1;
+    auto layers_of_block = std::make_unique<layers::Sequential>();
     if (config_.cpe) {
-      blocks_.add(
+      layers_of_block->add(
           std::make_unique<layers::ConvolutionalPosition>(table_, block + ".cpe", width, config_.causal()));
     }
     const Norm first(table_, block + ".norm1", width, config_.norm_epsilon);
     std::unique_ptr<layers::Branch> mixer = make_mixer(block, index);
-    blocks_.add(std::make_unique<layers::PreNormResidual>(first, std::move(mixer),
-                                                          layer_scale(block + ".ls1"), droppable_mixer));
+    layers_of_block->add(std::make_unique<layers::PreNormResidual>(
+        first, std::move(mixer), layer_scale(block + ".ls1"), droppable_mixer));
     const Norm second(table_, block + ".norm2", width, config_.norm_epsilon);
-    blocks_.add(std::make_unique<layers::PreNormResidual>(
+    layers_of_block->add(std::make_unique<layers::PreNormResidual>(
         second,
         std::make_unique<layers::FeedForward>(table_, block + ".mlp", width, config_.ffn_width(),
                                               linear_start(config_)),
         layer_scale(block + ".ls2"), droppable_feed_forward));
+    blocks_.add(std::make_unique<layers::Recomputed>(std::move(layers_of_block)));
   }
 }
 

@@ -22,7 +22,7 @@ FeedForward::FeedForward(ParameterTable& table, const std::string& name, std::in
 
 Tensor FeedForward::forward(Pass& pass, Tensor x, Tensor residual) const {
   const Shape shape = x.view().shape(), hidden_shape = with_width(x, hidden_);
-  Tensor before = pass.training() ? pass.make(hidden_shape) : Tensor();
+  Tensor before = pass.keeps() ? pass.make(hidden_shape) : Tensor();
   Tensor hidden = pass.make(hidden_shape);
   first_.forward(pass, x, hidden, {.pre_activation = before, .activation = ops::ActivationKind::gelu});
   x = {};

@@ -13,7 +13,7 @@ Norm::Norm(ParameterTable& table, const std::string& name, std::int64_t width, d
 
 Tensor Norm::forward(Pass& pass, const Tensor& x, Kept& kept) const {
   kept.x = x;
-  if (pass.training()) {
+  if (pass.keeps()) {
     const std::int64_t rows = rows_of(x).extent(0);
     kept.mean = pass.make({rows});
     kept.inverse_deviation = pass.make({rows});

@@ -60,7 +60,7 @@ const QuantizedLinear* Pass::quantized(ParameterId id) const {
 }
 
 void Pass::save(Tensor tensor) {
-  if (training()) saved_.push_back(std::move(tensor));
+  if (keeps()) saved_.push_back(std::move(tensor));
 }
 
 Tensor Pass::take() {

@@ -62,6 +62,9 @@ class Pass {
     // Causal models in inference: an image of more than twice as many tokens passes all layers in bands of
     // patch rows of about so many, so that what lies between two ops stays in the second cache. 0: never.
     std::int64_t band_tokens = 512;
+    // Training: blocks keep their input only and run forward again in backward; the same numbers in less
+    // memory.
+    bool checkpoint_activations = false;
   };
   // `weights` and `gradients` are flat arrays laid out by `table`; gradients may be empty for inference.
   Pass(Backend& backend, const ParameterTable& table, TableCache& tables, const View& weights,
@@ -81,6 +84,8 @@ class Pass {
   void observe(RetentionObserver* observer) { observer_ = observer; }  // null: nobody
   RetentionObserver* observer() const { return measuring_ ? nullptr : observer_; }
   bool training() const { return options_.mode == Mode::training; }
+  // Whether what is saved now will be taken: layers make what only backward needs where this holds.
+  bool keeps() const { return training() && !keeps_nothing_; }
   const Place& place() const { return place_; }
   Place& place() { return place_; }  // the patch embedding sets the grid it made
   Backend& backend() { return backend_; }
@@ -94,6 +99,18 @@ class Pass {
   View gradient(ParameterId id) const { return table_.view(id, gradients_); }
   // Null where the parameter is not quantized.
   const QuantizedLinear* quantized(ParameterId id) const;
+
+  // While it lives, nothing is kept for backward, as in inference.
+  class KeepsNothing {
+   public:
+    explicit KeepsNothing(Pass& pass) : pass_(pass) { pass_.keeps_nothing_ = true; }
+    ~KeepsNothing() { pass_.keeps_nothing_ = false; }
+    KeepsNothing(const KeepsNothing&) = delete;
+    KeepsNothing& operator=(const KeepsNothing&) = delete;
+
+   private:
+    Pass& pass_;
+  };
 
   // Keeps a tensor for the backward pass (nothing in inference, so memory is reused at once); take() gives
   // the tensors back in reverse order.
@@ -114,7 +131,7 @@ class Pass {
   StreamState* stream_ = nullptr;
   RetentionObserver* observer_ = nullptr;
   Place place_;
-  bool measuring_ = false;
+  bool measuring_ = false, keeps_nothing_ = false;
   std::vector<Tensor> saved_;
 };
 

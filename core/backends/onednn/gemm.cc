@@ -59,8 +59,8 @@ struct Plan {
   ops::Gemm product;  // of operands that oneDNN takes
   bool copies_a = false, copies_b = false;
   bool nothing_to_sum = false;  // K = 0
-  bool epilogue = false;        // product.y is z: activation, residual and accumulation are still to do
-  bool adds_residual = false;   // all is done but the residual
+  View z;  // where the sums go, where activation, residual and accumulation are still to do; in y's shape
+  bool adds_residual = false;  // all is done but the residual
 };
 
 View regular_copy(const View& x, ops::Workspace& workspace, bool& copied) {
@@ -75,11 +75,14 @@ Plan plan(const ops::Gemm& op, ops::Workspace& workspace) {
   made.product.a = regular_copy(op.a, workspace, made.copies_a);
   made.product.b = regular_copy(op.b, workspace, made.copies_b);
   made.nothing_to_sum = op.a.extent(-1) == 0;
-  if (made.nothing_to_sum || op.pre_activation || !row_major(op.y)) {
-    made.epilogue = true;
-    made.product.y = !made.nothing_to_sum && op.pre_activation && row_major(op.pre_activation)
-                         ? op.pre_activation
-                         : workspace.take(op.y.dtype(), op.y.shape());
+  const bool activates = op.activation != ops::ActivationKind::none;
+  if (made.nothing_to_sum || op.pre_activation || activates || !row_major(op.y)) {
+    const bool alone = !op.residual && op.write == ops::Write::overwrite;  // nobody reads what y holds
+    View place = op.pre_activation ? op.pre_activation : alone ? op.y : View();
+    if (!place || made.nothing_to_sum || !row_major(place)) {
+      place = workspace.take(op.y.dtype(), op.y.shape());
+    }
+    made.z = made.product.y = place;
     made.product.activation = ops::ActivationKind::none;
     made.product.residual = View();
     made.product.write = ops::Write::overwrite;
@@ -127,12 +130,11 @@ void run(const ops::Gemm& op, Primitives& primitives) {
   const Plan made = plan(op, workspace);
   const View room = workspace.take_bytes(bytes_of_calls(made, primitives));
   if (made.nothing_to_sum) {
-    const View z = made.product.y;
-    std::fill_n(z.data<float>(), z.elements(), 0.0f);
+    std::fill_n(made.z.data<float>(), made.z.elements(), 0.0f);
     if (op.bias) {
       View bias = op.bias;
       for (int axis = op.y.rank() - 2; axis >= 0; --axis) bias = bias.broadcast(0, op.y.extent(axis));
-      run(ops::Convert{.x = bias, .y = z.rank() == op.y.rank() ? z : z.reshaped(op.y.shape())});
+      run(ops::Convert{.x = bias, .y = made.z});
     }
   } else {
     if (made.copies_a) run(ops::Convert{.x = op.a, .y = View(made.product.a).reshaped(op.a.shape())});
@@ -142,11 +144,11 @@ void run(const ops::Gemm& op, Primitives& primitives) {
       ProductCall(product, primitives, scratch).run(product, primitives);
     });
   }
-  if (made.epilogue) {
-    const bool in_place = !made.nothing_to_sum && op.pre_activation && row_major(op.pre_activation);
-    const View z = in_place ? op.pre_activation : made.product.y.reshaped(op.y.shape());
-    if (op.pre_activation && !in_place) run(ops::Convert{.x = z, .y = op.pre_activation});
-    run_epilogue(z, op.residual, op.y, op.activation, op.write);
+  if (made.z) {
+    if (op.pre_activation && made.z.data<void>() != op.pre_activation.data<void>()) {
+      run(ops::Convert{.x = made.z, .y = op.pre_activation});
+    }
+    run_epilogue(made.z, op.residual, op.y, op.activation, op.write);
   } else if (made.adds_residual) {
     run(ops::Add{op.y, op.residual, op.y});
   }

@@ -64,7 +64,6 @@ bool repacks(const ops::Gemm& product) {
 // Which argument of the primitive the residual is.
 int residual_operand(const ops::Gemm& product) {
   return post_op_operand(static_cast<int>(product.alpha != 1 && product.bias) +
-                         static_cast<int>(product.activation != ops::ActivationKind::none) +
                          static_cast<int>(product.write == ops::Write::accumulate));
 }
 
@@ -82,11 +81,6 @@ Primitive make_product(const ops::Gemm& product, const memory::desc& b, const Pr
   const bool scaled = product.alpha != 1;
   if (scaled) attributes.set_output_scales(0, {product.alpha});
   if (scaled && product.bias) after.append_binary(dnnl::algorithm::binary_add, bias);
-  if (product.activation == ops::ActivationKind::gelu) {
-    after.append_eltwise(1, dnnl::algorithm::eltwise_gelu_erf, 0, 0);
-  } else if (product.activation == ops::ActivationKind::silu) {
-    after.append_eltwise(1, dnnl::algorithm::eltwise_swish, 1, 0);
-  }
   if (product.write == ops::Write::accumulate) after.append_sum(1);
   if (product.residual) after.append_binary(dnnl::algorithm::binary_add, y);
   attributes.set_post_ops(after);
@@ -110,8 +104,7 @@ PrimitiveKey key_of(const ops::Gemm& product) {
   add_layout(key, product.b);
   add_layout(key, product.y);
   key.add((product.bias ? 1 : 0) + (product.residual ? 2 : 0) +
-          (product.write == ops::Write::accumulate ? 4 : 0) + (product.constant_b ? 8 : 0) +
-          16 * static_cast<std::int64_t>(product.activation));
+          (product.write == ops::Write::accumulate ? 4 : 0) + (product.constant_b ? 8 : 0));
   std::int64_t alpha = 0;
   std::copy_n(reinterpret_cast<const char*>(&product.alpha), sizeof(product.alpha),
               reinterpret_cast<char*>(&alpha));

@@ -16,7 +16,7 @@ dnnl::memory::desc layout_of(const View& x);
 // Rank 2, in any layout that oneDNN likes.
 dnnl::memory::desc any_layout_of(const View& x);
 
-// y (+)= activation(α·a·b + bias) + residual: rank 2, or 3 with a batch; a, b and y regular, the residual
+// y (+)= α·a·b + bias + residual: rank 2, or 3 with a batch; a, b and y regular, the residual
 // laid out as y. b is read in the layout given, which may be format_tag::any.
 Primitive make_product(const ops::Gemm& product, const dnnl::memory::desc& b, const Primitives& primitives);
 PrimitiveKey key_of(const ops::Gemm& product);

@@ -91,6 +91,27 @@ std::vector<Case> large_cases() {
                                         .d_bias = o.update("d_bias", {70}),
                                         .padding = {1, 1, 1, 1}};
   });
+  // Panels of rows, the last one not full, and sums deeper than a block.
+  const auto add_product = [&](const char* name, ops::ActivationKind activation, bool keeps,
+                               ops::Write write) {
+    add(name, [=](Operands& o) {
+      ops::Gemm op;
+      op.a = o.input("a", {250, 801}, kGaps, Values::small);
+      op.b = o.input("b", {410, 801}).transposed();
+      op.bias = o.input("bias", {410});
+      if (write == ops::Write::overwrite) op.residual = o.input("residual", {250, 410}, kGaps);
+      op.y = write == ops::Write::overwrite ? o.output("y", {250, 410}, kGaps) : o.update("y", {250, 410});
+      if (keeps) op.pre_activation = o.output("pre_activation", {250, 410});
+      op.activation = activation;
+      op.write = write;
+      return op;
+    });
+  };
+  add_product("Gemm/large residual", ops::ActivationKind::none, false, ops::Write::overwrite);
+  add_product("Gemm/large gelu", ops::ActivationKind::gelu, false, ops::Write::overwrite);
+  add_product("Gemm/large gelu kept", ops::ActivationKind::gelu, true, ops::Write::overwrite);
+  add_product("Gemm/large accumulated", ops::ActivationKind::none, false, ops::Write::accumulate);
+  add_product("Gemm/large silu kept, accumulated", ops::ActivationKind::silu, true, ops::Write::accumulate);
   add("SquaredNorm/large",
       [](Operands& o) { return ops::SquaredNorm{.x = o.input("x", {50001}), .y = o.output("y", {1})}; });
   add("CrossEntropy/large", [](Operands& o) {

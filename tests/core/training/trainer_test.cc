@@ -47,6 +47,25 @@ TEST(Trainer, AccumulationEqualsABiggerBatch) {
               1e-5 * whole.trainer.gradient_norm());
 }
 
+// Blocks that run again in backward give the bits of blocks whose activations were kept, in less memory; what
+// stochastic depth left out is left out again.
+TEST(Trainer, CheckpointedActivationsChangeNothingButMemory) {
+  for (const bool local : {false, true}) {
+    TrainingOptions options = options_of();
+    options.drop_path.rate = local ? 0.4 : 0;
+    TinyRun kept(options, 24, 8, "onednn", local);
+    options.pass.checkpoint_activations = true;
+    TinyRun recomputed(options, 24, 8, "onednn", local);
+    for (int step = 0; step < 3; ++step) {
+      ASSERT_TRUE(kept.trainer.step());
+      ASSERT_TRUE(recomputed.trainer.step());
+      EXPECT_EQ(recomputed.trainer.last_loss(), kept.trainer.last_loss());
+    }
+    EXPECT_TRUE(recomputed.values(recomputed.trainer.weights()) == kept.values(kept.trainer.weights()));
+    EXPECT_LT(recomputed.trainer.arena_bytes(), 3 * kept.trainer.arena_bytes() / 4);
+  }
+}
+
 TEST(Trainer, CountsStepsEpochsAndARaggedEnd) {
   TinyRun run(options_of(2), 18, 4);  // batches of 4, 4, 4, 4, 2: steps of 8, 8 and 2 images
   EXPECT_EQ(run.trainer.steps_per_epoch(), 3);
