@@ -50,10 +50,10 @@ void refuse_unmatched(const CompareFlags& flags, const std::vector<StoredRow>& b
   look(now, before, flags.now, flags.before);
 }
 
-const char* verdict_of(const measure::Ratio& ratio, double fail_over) {
-  if (!ratio.clear()) return "no clear difference";
-  if (ratio.value > 1 + fail_over / 100) return "SLOWER";
-  return ratio.value > 1 ? "slower" : "faster";
+const char* verdict_of(const measure::Estimate& ratio, double fail_over) {
+  if (ratio.below(1)) return "faster";
+  if (!ratio.above(1)) return "no clear difference";
+  return ratio.value > 1 + fail_over / 100 ? "SLOWER" : "slower";
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ int compare_results(const CompareFlags& flags) {
   for (const StoredRow& row : before) {
     const StoredRow* partner = partner_of(row, now);
     if (!partner) continue;
-    const measure::Ratio ratio = measure::ratio_of_medians(row.milliseconds, partner->milliseconds);
+    const measure::Estimate ratio = measure::ratio_of_medians(row.milliseconds, partner->milliseconds);
     const measure::Summary old_times = measure::summarize(row.milliseconds);
     const measure::Summary new_times = measure::summarize(partner->milliseconds);
     const std::string verdict = verdict_of(ratio, flags.fail_over);

@@ -197,15 +197,6 @@ std::string shown(const std::vector<BenchResult>& results, bool markdown) {
 
 }  // namespace
 
-ResultFormat result_format(const std::string& format, const std::string& file) {
-  const std::string name = format.empty() ? file.substr(file.find_last_of('.') + 1) : format;
-  if (name == "md") return ResultFormat::markdown;
-  if (name == "csv") return ResultFormat::csv;
-  if (name == "json") return ResultFormat::json;
-  if (name == "jsonl") return ResultFormat::jsonl;
-  return ResultFormat::text;
-}
-
 std::string image_size_text(const std::array<std::int64_t, 2>& size) {
   return size[0] == size[1] ? std::to_string(size[0]) : fmt::format("{}x{}", size[0], size[1]);
 }

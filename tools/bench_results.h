@@ -19,13 +19,10 @@
 #include <vector>
 
 #include "tools/bench_case.h"
+#include "tools/result_format.h"
 #include "tools/table.h"
 
 namespace vretnet::tools {
-
-enum class ResultFormat { text, markdown, csv, json, jsonl };
-// `format` as given, or, where that is empty, by the ending of `file`, or text.
-ResultFormat result_format(const std::string& format, const std::string& file);
 
 nlohmann::ordered_json row_json(const BenchResult& result);
 

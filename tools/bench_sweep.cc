@@ -112,8 +112,8 @@ std::string comparison(const Rows& attention, const Rows& retention) {
   Sizes faster, slower, alike, smaller, larger;
   for (std::size_t i = 0; i < std::min(attention.size(), retention.size()); ++i) {
     const BenchResult &left = *attention[i], &right = *retention[i];
-    const measure::Ratio ratio = measure::ratio_of_medians(left.seconds, right.seconds);
-    Sizes& place = !ratio.clear() ? alike : ratio.value > 1 ? faster : slower;
+    const measure::Estimate ratio = measure::ratio_of_medians(left.seconds, right.seconds);
+    Sizes& place = ratio.above(1) ? faster : ratio.below(1) ? slower : alike;
     place.add(left, ratio.value > 1 ? ratio.value : 1 / ratio.value);
     const double memory = right.model_bytes / left.model_bytes;
     (memory > 1 ? smaller : larger).add(left, std::max(memory, 1 / memory));

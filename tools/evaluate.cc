@@ -1,6 +1,4 @@
 // vretnet eval
-#include "core/training/evaluate.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,17 +8,15 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
-#include "core/model/bound_weights.h"
 #include "core/model/checkpoint.h"
-#include "datasets/loader.h"
 #include "datasets/registry.h"
-#include "datasets/subset.h"
 #include "tools/command.h"
+#include "tools/compare_runs.h"
 #include "tools/evaluation_files.h"
+#include "tools/model_evaluation.h"
+#include "tools/predictions.h"
 #include "tools/recipe.h"
-#include "tools/robustness.h"
 #include "tools/terminal.h"
-#include "tools/test_time.h"
 #include "tools/trained_model.h"
 
 namespace vretnet::tools {
@@ -29,16 +25,13 @@ namespace {
 using nlohmann::json;
 
 struct EvaluateFlags {
-  std::string data_dir, model, split = "val", output, format = "text", cache = "off", tta = "none";
-  std::int64_t batch_size = 64;
-  int workers = 1;
+  std::string data_dir, model, split = "val", output, format = "text";
   std::size_t top_losses = 100;
   double fail_under = 0, val_split = Recipe().val_split;
   std::uint64_t seed = Recipe().seed;
   bool calibrate = false;
   ImageSizeFlags image_size;
-  RobustnessFlags robustness;
-  MachineFlags machine;
+  EvaluationFlags evaluation;
 };
 
 // Writes the temperature that calibrates the evaluated answers into the model's file.
@@ -89,75 +82,63 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
 }
 
 int evaluate_model(const EvaluateFlags& flags) {
+  if (flags.model.empty()) throw UsageError("--model is missing: a trained model file");
+  if (flags.data_dir.empty()) throw UsageError("--data-dir is missing: the images to evaluate on");
   if (const std::string flag = flags.image_size.given(); flags.calibrate && !flag.empty()) {
     throw UsageError(fmt::format("--calibrate: not with {}, for the file answers at its own size", flag));
   }
   vision::Classifier classifier = load_trained(flags.model, "eval", flags.image_size);
+  const json model_file = model_identity(flags.model);
   if (flags.calibrate && !model::is_our_format(model::SafetensorsFile(flags.model))) {
     throw UsageError(fmt::format(
         "--calibrate: {} has no place for a temperature, it is not a file of vretnet", flags.model));
   }
-  const vision::Description& description = classifier.description;
   const datasets::OpenedSplit opened = naming("--data-dir", [&] {
     return datasets::open_split(flags.data_dir, flags.split,
                                 {.val_split = flags.val_split, .seed = flags.seed});
   });
-  const datasets::DatasetPointer dataset = datasets::with_class_names(opened.data, description.class_names);
-  const std::unique_ptr<Backend> backend = make_machine(flags.machine);
-  const bool integers = runs_integers(flags.machine, *backend, flags.model, !classifier.quantized.empty());
-  const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
-                                    integers ? classifier.quantized : model::QuantizedParameters());
-
-  datasets::LoaderOptions options;
-  options.batch_size = flags.batch_size;
-  options.workers = flags.workers;
-  options.preprocessing = description.preprocessing;
-  options.cache = datasets::parse_cache_mode(flags.cache);
-  options.max_skip_share = 1;  // every image is answered for, the unreadable ones by name
-  options.seed = flags.seed;
-  datasets::Loader loader(dataset, options);
+  ModelEvaluation model(flags.model, std::move(classifier), opened.data, flags.evaluation, flags.seed);
+  const vision::Description& description = model.description();
+  const datasets::DatasetPointer& dataset = model.dataset();
   say(fmt::format("data    {}: {} images, split '{}'", flags.data_dir, dataset->size(), opened.part));
-  say(fmt::format("model   {}  {}  {}  {}", flags.model, description.config.name, integers ? "int8" : "f32",
-                  backend->description()));
+  say("model   " + model.text());
 
-  const std::vector<vision::Disturbance> wanted = disturbances(flags.robustness, description);
+  const std::vector<vision::Disturbance> wanted = disturbances(flags.evaluation.robustness, description);
   const auto rounds = static_cast<std::int64_t>(1 + wanted.size());
   Progress progress("eval", rounds * dataset->size(), "img");
   std::int64_t seen_before = 0;
-  const auto evaluate = [&](datasets::Loader& source) {
-    const training::Evaluation evaluation = training::evaluate(
-        *classifier.model, *backend, weights.view(),
-        weights.with(pass_options(flags.machine, layers::Mode::inference)), source,
-        [&](std::int64_t seen) {
-          progress.update(seen_before + seen);
-          return true;
-        },
-        {.temperature = description.temperature, .keep_logits = flags.calibrate},
-        test_time_augmentation(flags.tta));
-    seen_before += dataset->size();
-    return evaluation;
-  };
-  const training::Evaluation evaluation = evaluate(loader);
+  const auto show = [&](std::int64_t seen) { progress.update(seen_before + seen); };
+  std::vector<training::SkippedSample> skipped;
+  const training::Evaluation evaluation = model.evaluate({}, show, flags.calibrate, &skipped);
   const std::vector<DisturbedResult> disturbed = evaluate_disturbed(wanted, [&](const auto& disturbance) {
-    options.disturbance = disturbance;
-    datasets::Loader worse(dataset, options);
-    return evaluate(worse);
+    seen_before += dataset->size();
+    return model.evaluate(disturbance, show);
   });
   const double rate = progress.rate();
   progress.finish();
-  const auto name_of = [&](std::int64_t index) { return dataset->name(index); };
   const auto& names = description.class_names;
-  for (const training::SkippedSample& sample : loader.skipped())
+  for (const training::SkippedSample& sample : skipped)
     say(fmt::format("skipped {}: {}", sample.name, sample.reason));
   if (evaluation.images == 0) throw DataError(fmt::format("{}: not one image could be read", flags.data_dir));
 
+  const auto name_of = [&](std::int64_t index) { return dataset->name(index); };
   if (!flags.output.empty()) {
     std::filesystem::create_directories(flags.output);
     write_evaluation_files(flags.output, evaluation, names, name_of, flags.top_losses);
-    say(fmt::format("wrote   {}/ confusion.csv, confusion.svg, per_class.csv, top_losses.csv", flags.output));
+    const AnsweredImages images(dataset, flags.data_dir, opened.part);
+    const std::string resized =
+        flags.image_size.given().empty()
+            ? ""
+            : fmt::format("size {} grid {}", flags.image_size.image_size, flags.image_size.base_grid);
+    write_predictions(flags.output,
+                      {model_file, images.identity(), resized, flags.evaluation.tta, model.precision()},
+                      images, evaluation.predictions);
+    say(fmt::format(
+        "wrote   {}/ confusion.csv, confusion.svg, per_class.csv, top_losses.csv, predictions.csv",
+        flags.output));
   }
   if (flags.format == "json") {
-    print(json_report(evaluation, names, disturbed, loader.skipped().size(), rate));
+    print(json_report(evaluation, names, disturbed, skipped.size(), rate));
   } else {
     print(text_report(evaluation, names) + robustness_text(disturbed, evaluation.top1));
     for (const training::Prediction& wrong : worst_predictions(evaluation, flags.top_losses)) {
@@ -167,7 +148,7 @@ int evaluate_model(const EvaluateFlags& flags) {
                               names[static_cast<std::size_t>(wrong.label)]));
     }
   }
-  if (flags.calibrate) calibrate(flags, classifier, evaluation);
+  if (flags.calibrate) calibrate(flags, model.classifier(), evaluation);
   if (evaluation.top1 < flags.fail_under) {
     throw RunError(
         fmt::format("top-1 accuracy {:.4f} is under --fail-under {:.4f}", evaluation.top1, flags.fail_under));
@@ -175,44 +156,49 @@ int evaluate_model(const EvaluateFlags& flags) {
   return 0;
 }
 
+void declare_evaluate(CLI::App& app, EvaluateFlags& flags) {
+  app.add_option("-m,--model,--checkpoint", flags.model, "a model file");
+  app.add_option("-d,--data-dir,--data-path,--data", flags.data_dir,
+                 "ImageFolder, IDX folder, or fashion-mnist");
+  add_split_flag(app, flags.split);
+  app.add_option("--val-split", flags.val_split, "as in training: val's share where there is no val/")
+      ->check(number_range(0.0, 0.9));
+  app.add_option("--seed", flags.seed, "as in training: of that division")
+      ->check(count_range(0, kLargestSeed));
+  app.add_option("-o,--output", flags.output,
+                 "folder for confusion.csv, confusion.svg, per_class.csv, top_losses.csv, predictions.csv");
+  app.add_option("--top-losses", flags.top_losses, "rows of top_losses.csv")->check(count_range(0, 1 << 30));
+  app.add_flag("--calibrate", flags.calibrate,
+               "fit the confidence of the answers to these images; written into the model file");
+  app.add_option("--fail-under", flags.fail_under, "exit code 1 when top-1 is lower")
+      ->check(number_range(0.0, 1.0));
+  app.add_option("--format", flags.format, "text or json")->check(CLI::IsMember({"text", "json"}));
+  add_image_size_flags(app, flags.image_size);
+  add_evaluation_flags(app, flags.evaluation);
+  add_output_flags(app);
+}
+
 }  // namespace
 
 Command evaluate_command() {
-  return {
-      "eval", "accuracy, loss, per-class table, confusion matrix, wrong images", [](CLI::App& app) -> Work {
-        auto flags = std::make_shared<EvaluateFlags>();
-        app.add_option("-m,--model,--checkpoint", flags->model, "a model file")->required();
-        app.add_option("-d,--data-dir,--data-path,--data", flags->data_dir,
-                       "ImageFolder, IDX folder, or fashion-mnist")
-            ->required();
-        app.add_option("--split", flags->split, "train, val, test, or all where there is no val/ folder")
-            ->check(CLI::IsMember({"train", "val", "test", "all"}));
-        app.add_option("--val-split", flags->val_split, "as in training: val's share where there is no val/")
-            ->check(number_range(0.0, 0.9));
-        app.add_option("--seed", flags->seed, "as in training: of that division")
-            ->check(count_range(0, kLargestSeed));
-        app.add_option("-o,--output", flags->output,
-                       "folder for confusion.csv, confusion.svg, per_class.csv, top_losses.csv");
-        app.add_option("-b,--batch-size", flags->batch_size, "images of a batch")
-            ->check(count_range(1, 1 << 20));
-        app.add_option("-j,--workers", flags->workers, "threads that load images")
-            ->check(count_range(0, 256));
-        app.add_option("--cache", flags->cache, "decoded images in memory: auto, ram or off")
-            ->check(CLI::IsMember({"auto", "ram", "off"}));
-        app.add_option("--top-losses", flags->top_losses, "rows of top_losses.csv")
-            ->check(count_range(0, 1 << 30));
-        add_image_size_flags(app, flags->image_size);
-        add_test_time_flag(app, flags->tta);
-        app.add_flag("--calibrate", flags->calibrate,
-                     "fit the confidence of the answers to these images; written into the model file");
-        app.add_option("--fail-under", flags->fail_under, "exit code 1 when top-1 is lower")
-            ->check(number_range(0.0, 1.0));
-        app.add_option("--format", flags->format, "text or json")->check(CLI::IsMember({"text", "json"}));
-        add_robustness_flags(app, flags->robustness);
-        add_machine_flags(app, flags->machine);
-        add_output_flags(app);
-        return [flags] { return evaluate_model(*flags); };
-      }};
+  return {"eval", "accuracy, per-class table, wrong images; compare models", [](CLI::App& app) -> Work {
+            auto flags = std::make_shared<EvaluateFlags>();
+            auto compared = std::make_shared<CompareRunsFlags>();
+            auto work = std::make_shared<Work>([flags] { return evaluate_model(*flags); });
+            app.require_subcommand(0, 1);
+            declare_evaluate(app, *flags);
+            CLI::App* compare = app.add_subcommand("compare", "models side by side, several seeds of each");
+            declare_compare_runs(*compare, *compared);
+            compare->callback([compared, work, &app] {
+              for (const CLI::Option* option : app.get_options()) {
+                if (option->count() > 0)
+                  throw UsageError(
+                      fmt::format("'{}' stands before 'compare': flags come after it", option->get_name()));
+              }
+              *work = [compared] { return compare_runs(*compared); };
+            });
+            return [work] { return (*work)(); };
+          }};
 }
 
 }  // namespace vretnet::tools

@@ -9,7 +9,7 @@ packages=(
   libdnnl-dev ocl-icd-opencl-dev   # oneDNN's CMake file asks for OpenCL
   libjpeg-dev libpng-dev zlib1g-dev
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
-  libgtest-dev libboost-context-dev   # Boost.Context: the fibers of the emulated GPU
+  libgtest-dev libboost-context-dev   # fibers of the emulated GPU; with it come the headers of Boost.Math and Boost.Random
   dataset-fashion-mnist
 )
 

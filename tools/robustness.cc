@@ -48,8 +48,7 @@ std::vector<DisturbedResult> evaluate_disturbed(
     const std::function<training::Evaluation(const vision::Disturbance&)>& evaluate) {
   std::vector<DisturbedResult> results;
   for (const vision::Disturbance& disturbance : disturbances) {
-    const training::Evaluation evaluation = evaluate(disturbance);
-    results.push_back({vision::name_of(disturbance), evaluation.top1, evaluation.loss, evaluation.ece});
+    results.push_back({vision::name_of(disturbance), evaluate(disturbance)});
   }
   return results;
 }
@@ -57,19 +56,21 @@ std::vector<DisturbedResult> evaluate_disturbed(
 std::string robustness_text(const std::vector<DisturbedResult>& results, double whole) {
   if (results.empty()) return "";
   Table table{.header = {"images with", "top1", "lost", "loss", "ece"}, .rows = {}};
-  for (const DisturbedResult& result : results) {
-    table.rows.push_back({result.name, fmt::format("{:.2f}%", 100 * result.top1),
-                          fmt::format("{:.2f}", 100 * (whole - result.top1)),
-                          fmt::format("{:.4f}", result.loss), fmt::format("{:.4f}", result.ece)});
+  for (const auto& [name, evaluation] : results) {
+    table.rows.push_back({name, fmt::format("{:.2f}%", 100 * evaluation.top1),
+                          fmt::format("{:.2f}", 100 * (whole - evaluation.top1)),
+                          fmt::format("{:.4f}", evaluation.loss), fmt::format("{:.4f}", evaluation.ece)});
   }
   return text_table(table);
 }
 
 nlohmann::ordered_json robustness_json(const std::vector<DisturbedResult>& results) {
   nlohmann::ordered_json rows = nlohmann::json::array();
-  for (const DisturbedResult& result : results) {
-    rows.push_back(nlohmann::ordered_json{
-        {"images_with", result.name}, {"top1", result.top1}, {"loss", result.loss}, {"ece", result.ece}});
+  for (const auto& [name, evaluation] : results) {
+    rows.push_back(nlohmann::ordered_json{{"images_with", name},
+                                          {"top1", evaluation.top1},
+                                          {"loss", evaluation.loss},
+                                          {"ece", evaluation.ece}});
   }
   return rows;
 }

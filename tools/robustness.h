@@ -24,7 +24,7 @@ std::vector<vision::Disturbance> disturbances(const RobustnessFlags& flags, cons
 
 struct DisturbedResult {
   std::string name;
-  double top1 = 0, loss = 0, ece = 0;
+  training::Evaluation evaluation;
 };
 // Evaluates once for each disturbance.
 std::vector<DisturbedResult> evaluate_disturbed(

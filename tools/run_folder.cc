@@ -33,11 +33,32 @@ fs::path beside(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
+// "'runs/a' does not exist. Did you mean 'runs/b'?"
+std::string missing_text(const fs::path& path) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(beside(path), error))
+    names.push_back((path.parent_path() / entry.path().filename()).string());
+  return fmt::format("'{}' does not exist.{}", path.string(), did_you_mean(path.string(), names));
+}
+
 [[noreturn]] void fail(const fs::path& path, const char* what, const std::string& reason) {
   throw RunError(fmt::format("{}: {}: {}", path.string(), what, reason));
 }
 
 }  // namespace
+
+fs::path trained_file(const std::string& named) {
+  std::error_code error;
+  if (!fs::exists(named, error)) throw UsageError(missing_text(named));
+  if (!fs::is_directory(named, error)) return named;
+  fs::path file = fs::path(named) / "best.safetensors";
+  if (!fs::exists(file, error)) {
+    throw UsageError(fmt::format(
+        "'{}' has no best.safetensors: it is no run's folder, or its first epoch has not ended", named));
+  }
+  return file;
+}
 
 RunFolder RunFolder::create(const std::string& wanted) {
   std::error_code error;
@@ -78,10 +99,7 @@ RunFolder RunFolder::existing(const std::string& named) {
     }
     if (newest == 0) throw UsageError(fmt::format("--resume: no run with a {} in '{}/'", kStateName, kRuns));
   } else if (!fs::exists(path, error)) {
-    std::vector<std::string> runs;
-    for (const fs::directory_entry& entry : fs::directory_iterator(beside(named), error))
-      runs.push_back((path.parent_path() / entry.path().filename()).string());
-    throw UsageError(fmt::format("--resume: '{}' does not exist.{}", named, did_you_mean(named, runs)));
+    throw UsageError("--resume: " + missing_text(path));
   } else if (!fs::is_directory(path, error)) {
     path = beside(path);
   }

@@ -8,6 +8,10 @@
 
 namespace vretnet::tools {
 
+// The model file that a user names by itself or by the folder of its run (its best.safetensors). Throws
+// UsageError where it does not exist or the folder has none.
+std::filesystem::path trained_file(const std::string& named);
+
 class RunFolder {
  public:
   // A new folder: `wanted`, which must be empty or not exist, or runs/train-N with the next free N. Throws

@@ -86,4 +86,32 @@ std::string csv_table(const Table& table) {
   return text;
 }
 
+std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
+  std::vector<std::vector<std::string>> lines;
+  bool quoted = false, begins = true;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (begins) lines.push_back({""});
+    begins = false;
+    if (quoted) {
+      if (c != '"') {
+        lines.back().back() += c;
+      } else if (text.compare(i, 2, "\"\"") == 0) {
+        lines.back().back() += text[++i];
+      } else {
+        quoted = false;
+      }
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == ',') {
+      lines.back().emplace_back();
+    } else if (c == '\n') {
+      begins = true;
+    } else if (c != '\r') {
+      lines.back().back() += c;
+    }
+  }
+  return lines;
+}
+
 }  // namespace vretnet::tools

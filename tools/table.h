@@ -17,6 +17,10 @@ std::string text_table(const Table& table);
 std::string markdown_table(const Table& table);
 std::string csv_table(const Table& table);  // RFC 4180
 
+// The fields of a CSV text, line by line, as csv_table writes it; \r\n ends a line as well. An empty text has
+// no line.
+std::vector<std::vector<std::string>> parse_csv(const std::string& text);
+
 // A field of a CSV line, quoted where it must be (RFC 4180).
 std::string csv_field(const std::string& text);
 

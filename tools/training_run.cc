@@ -242,6 +242,7 @@ void TrainingRun::resume_folder() {
   check_same_images(*saved_, image_counts(), *folder_);
   training::load_state(folder_->state(), *backend_, *trainer_);
   best_ = saved_->best;
+  timing_ = read_run_timing(folder_->path()).value_or(RunTiming());
   folder_->cut_back(saved_->files);
   for (const MovedPath& path : moved_) say(fmt::format("{} was {}, is {}", path.key, path.before, path.now));
   if (!moved_.empty()) write_file_atomically(folder_->file("config.toml"), recipe_text_);
@@ -257,16 +258,28 @@ void TrainingRun::train_epoch() {
   const std::int64_t epoch = trainer_->position().epoch;
   const std::int64_t images = train_loader_->batches() * recipe.batch_size;
   Progress progress(fmt::format("epoch {:2}/{}", epoch + 1, trainer_->epochs()), images, "img");
-  progress.start_from(trainer_->position().images);
+  std::int64_t counted = trainer_->position().images;
+  progress.start_from(counted);
+  mark_ = began;
   while (!interrupt_requested() && trainer_->step()) {
     const training::Position& position = trainer_->position();
+    take_time(timing_.training_seconds);
+    timing_.images += position.images - std::exchange(counted, position.images);
     progress.update(position.images,
                     fmt::format("loss {:.3f}", position.loss_sum / static_cast<double>(position.images)),
                     (trainer_->epochs() - epoch - 1) * images);
-    if (flags_.save_every_steps > 0 && position.step % flags_.save_every_steps == 0) commit();
+    if (flags_.save_every_steps > 0 && position.step % flags_.save_every_steps == 0) {
+      commit();
+      mark_ = std::chrono::steady_clock::now();
+    }
   }
   epoch_rate_ = progress.rate();
   epoch_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+void TrainingRun::take_time(double& seconds) {
+  const auto now = std::chrono::steady_clock::now();
+  seconds += std::chrono::duration<double>(now - std::exchange(mark_, now)).count();
 }
 
 bool TrainingRun::validate() {
@@ -284,6 +297,7 @@ bool TrainingRun::validate() {
   std::string values = ",,,";
   bool better = true;  // without validation the newest is the best
   if (val_loader_) {
+    mark_ = std::chrono::steady_clock::now();
     Progress progress(fmt::format("epoch {:2}/{} validation", position.epoch + 1, trainer_->epochs()),
                       data_.val->size(), "img");
     const training::Evaluation evaluation = training::evaluate(
@@ -293,6 +307,7 @@ bool TrainingRun::validate() {
           return !interrupt_requested();
         });
     progress.finish();
+    take_time(timing_.validation_seconds);
     if (interrupt_requested()) return false;
     if (!std::isfinite(evaluation.loss)) {
       throw RunError(
@@ -374,6 +389,7 @@ nlohmann::json TrainingRun::image_counts() const {
 
 void TrainingRun::commit() {
   write_skipped();
+  write_file_atomically(folder_->file(kTimingName), to_json(timing_));
   const SavedRun run{description_, best_, image_counts(), class_weights_, folder_->lengths()};
   training::save_state(folder_->state(), *backend_, *trainer_, to_metadata(run));
   vision::save_classifier(folder_->file("last.safetensors"), description_, model_->parameters(),

@@ -1,6 +1,7 @@
 // One training run from its first line on the terminal to its last: data, model, run folder, epochs, resume.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "tools/command.h"
 #include "tools/recipe.h"
 #include "tools/run_folder.h"
+#include "tools/run_timing.h"
 #include "tools/saved_run.h"
 
 namespace vretnet::tools {
@@ -51,7 +53,8 @@ class TrainingRun {
   bool out_of_patience() const;
   void write_skipped();
   nlohmann::json image_counts() const;
-  void commit();  // last.state.safetensors, then last.safetensors
+  void take_time(double& seconds);  // adds what has gone by since the mark, which moves to now
+  void commit();                    // timing.json, last.state.safetensors, then last.safetensors
   int stopped();
   void summarise();
 
@@ -72,6 +75,8 @@ class TrainingRun {
   std::optional<SavedRun> saved_;  // of the run that is resumed
   std::vector<MovedPath> moved_;   // since then
   BestEpoch best_;
+  RunTiming timing_;
+  std::chrono::steady_clock::time_point mark_;  // up to here time has been taken
 
   double epoch_rate_ = 0, epoch_seconds_ = 0;  // of the last epoch, for the terminal only
 };

@@ -1,10 +1,11 @@
 #include "core/measure/statistics.h"
 
 #include <algorithm>
+#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
+#include <numeric>
 
 #include "core/base/check.h"
-#include "core/base/random.h"
 
 namespace vretnet::measure {
 namespace {
@@ -39,15 +40,33 @@ Summary summarize(const std::vector<double>& seconds) {
           (quantile(seconds, 0.75) - quantile(seconds, 0.25)) / median};
 }
 
-Ratio ratio_of_medians(const std::vector<double>& before, const std::vector<double>& now) {
-  const double value = quantile(now, 0.5) / quantile(before, 0.5);
+Estimate bootstrap(double value, int draws,
+                   const std::function<double(Random& random)>& statistic_of_a_draw) {
   Random random(kSeed);
-  std::vector<double> ratios(kDraws), drawn;
-  for (double& ratio : ratios) {
+  std::vector<double> statistics(static_cast<std::size_t>(draws));
+  for (double& statistic : statistics) statistic = statistic_of_a_draw(random);
+  return {value, quantile(statistics, kTail), quantile(statistics, 1 - kTail)};
+}
+
+Estimate mean_by_students_t(const std::vector<double>& values) {
+  check(values.size() >= 2, "the scatter of {} values", values.size());
+  const auto count = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
+  double squares = 0;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  const double deviation = std::sqrt(squares / (count - 1));
+  const boost::math::students_t distribution(count - 1);
+  const double reach =
+      boost::math::quantile(boost::math::complement(distribution, kTail)) * deviation / std::sqrt(count);
+  return {mean, mean - reach, mean + reach};
+}
+
+Estimate ratio_of_medians(const std::vector<double>& before, const std::vector<double>& now) {
+  std::vector<double> drawn;
+  return bootstrap(quantile(now, 0.5) / quantile(before, 0.5), kDraws, [&](Random& random) {
     const double numerator = median_of_a_draw(now, random, drawn);
-    ratio = numerator / median_of_a_draw(before, random, drawn);
-  }
-  return {value, quantile(ratios, kTail), quantile(std::move(ratios), 1 - kTail)};
+    return numerator / median_of_a_draw(before, random, drawn);
+  });
 }
 
 }  // namespace vretnet::measure

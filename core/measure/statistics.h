@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
+
+#include "core/base/random.h"
 
 namespace vretnet::measure {
 
@@ -17,13 +20,25 @@ struct Summary {
 };
 Summary summarize(const std::vector<double>& seconds);
 
-// median(now) / median(before), and the interval that holds it in 95 of 100 repetitions of both measurements
-// by the percentile bootstrap (Efron 1979). It knows the scatter within these measurements only: what
-// changes from one run to the next (clock, neighbours) it sees only where the values come from several runs.
-struct Ratio {
-  double value = 1, low = 1, high = 1;
-  bool clear() const { return low > 1 || high < 1; }
+// A number with the interval that holds the true one in 95 of 100 repetitions of what was measured.
+struct Estimate {
+  double value = 0, low = 0, high = 0;
+  bool above(double bound) const { return low > bound; }
+  bool below(double bound) const { return high < bound; }
 };
-Ratio ratio_of_medians(const std::vector<double>& before, const std::vector<double>& now);
+
+// `value` with the percentile bootstrap's interval (Efron 1979): `statistic_of_a_draw` draws from the
+// measurements, with replacement, by the generator that it is given, and computes from its draw what `value`
+// is of all. The generator's seed is always the same.
+Estimate bootstrap(double value, int draws, const std::function<double(Random& random)>& statistic_of_a_draw);
+
+// The mean of independent values of one normal distribution, two or more, by Student's t (1908):
+// mean ± t(0.975, n − 1) · s / √n.
+Estimate mean_by_students_t(const std::vector<double>& values);
+
+// median(now) / median(before), its interval by the bootstrap of both. It knows the scatter within these
+// measurements only: what changes from one run to the next (clock, neighbours) it sees only where the values
+// come from several runs.
+Estimate ratio_of_medians(const std::vector<double>& before, const std::vector<double>& now);
 
 }  // namespace vretnet::measure

@@ -38,6 +38,23 @@ std::vector<double> softmax(std::span<const float> logits) {
   return probabilities;
 }
 
+double expected_calibration_error(std::span<const Prediction> predictions) {
+  constexpr std::size_t kBins = 15;
+  struct Bin {
+    double probability = 0, correct = 0;
+  };
+  std::array<Bin, kBins> bins{};
+  for (const Prediction& prediction : predictions) {
+    const float place = prediction.probability * kBins;  // NaN where a model has diverged
+    Bin& bin = bins[place > 0 ? std::min(kBins - 1, static_cast<std::size_t>(place)) : 0];
+    bin.probability += prediction.probability;
+    bin.correct += prediction.label == prediction.predicted;
+  }
+  double error = 0;
+  for (const Bin& bin : bins) error += std::abs(bin.correct - bin.probability);
+  return predictions.empty() ? 0 : error / static_cast<double>(predictions.size());
+}
+
 Evaluator::Evaluator(std::int64_t classes, const EvaluatorOptions& options) : options_(options) {
   const auto count = static_cast<std::size_t>(classes);
   sums_.confusion.assign(count, std::vector<std::int64_t>(count, 0));
@@ -72,20 +89,7 @@ Evaluation Evaluator::finish() const {
   result.top5 = ratio(static_cast<double>(top5_), images);
   result.loss = ratio(loss_, images);
 
-  constexpr std::size_t kBins = 15;
-  struct Bin {
-    double count = 0, probability = 0, correct = 0;
-  };
-  std::array<Bin, kBins> bins{};
-  for (const Prediction& prediction : result.predictions) {
-    const float place = prediction.probability * kBins;  // NaN where a model has diverged
-    Bin& bin = bins[place > 0 ? std::min(kBins - 1, static_cast<std::size_t>(place)) : 0];
-    bin.count += 1;
-    bin.probability += prediction.probability;
-    bin.correct += prediction.label == prediction.predicted;
-  }
-  for (const Bin& bin : bins) result.ece += ratio(std::abs(bin.correct - bin.probability), images);
-
+  result.ece = expected_calibration_error(result.predictions);
   for (std::size_t c = 0; c < result.classes.size(); ++c) {
     double actual = 0, predicted = 0;
     for (std::size_t other = 0; other < result.classes.size(); ++other) {

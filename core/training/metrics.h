@@ -24,6 +24,9 @@ struct Prediction {
   float loss = 0;
 };
 
+// Expected calibration error: 15 equal bins of `probability` (Guo et al. 2017). 0 of no predictions.
+double expected_calibration_error(std::span<const Prediction> predictions);
+
 struct ClassMetrics {
   std::int64_t images = 0;
   double precision = 0, recall = 0, f1 = 0;  // 0 where undefined
@@ -33,7 +36,7 @@ struct ClassMetrics {
 struct Evaluation {
   std::int64_t images = 0;
   double top1 = 0, top5 = 0, loss = 0;
-  double ece = 0;  // expected calibration error, 15 equal bins of the top probability (Guo et al. 2017)
+  double ece = 0;                                    // expected calibration error
   std::vector<Prediction> predictions;               // in the order of the source
   std::vector<std::vector<std::int64_t>> confusion;  // [true class][predicted class]
   std::vector<ClassMetrics> classes;

@@ -67,6 +67,7 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kLibraries =
     {"cudnn", {"core/backends/cuda"}},
     {"nccl", {"core/backends/cuda"}},
     {"gpu.h", {"core/backends/cuda"}},
+    {"boost/", {"core/measure"}},
     {"torch/", {"nowhere"}},
     {"gtest/", {"tests"}},
 };

@@ -35,6 +35,7 @@ TEST_F(OutputTest, TopPageOfHelpFitsATerminal) {
 TEST_F(OutputTest, EveryCommandHasHelp) {
   for (const Arguments& command : {Arguments{"train"},
                                    {"eval"},
+                                   {"eval", "compare"},
                                    {"predict"},
                                    {"info"},
                                    {"models"},

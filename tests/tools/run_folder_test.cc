@@ -14,10 +14,18 @@ std::set<std::string> files_in(const fs::path& folder) {
   return names;
 }
 
+// All but timing.json are the same bytes for every run of a recipe.
+std::set<std::string> repeatable_files_in(const fs::path& folder) {
+  std::set<std::string> names = files_in(folder);
+  names.erase("timing.json");
+  return names;
+}
+
 const std::set<std::string> kFiles = {"config.toml",      "metrics.csv",      "metrics.jsonl",
                                       "best.safetensors", "last.safetensors", "classes.json",
                                       "env.json",         "confusion.csv",    "confusion.svg",
-                                      "per_class.csv",    "top_losses.csv",   "last.state.safetensors"};
+                                      "per_class.csv",    "top_losses.csv",   "last.state.safetensors",
+                                      "timing.json"};
 
 TEST_F(RunFolderTest, HoldsTheFilesOfTheContract) {
   write_photos();
@@ -41,6 +49,12 @@ TEST_F(RunFolderTest, HoldsTheFilesOfTheContract) {
     EXPECT_TRUE(csv[i + 1].starts_with(std::to_string(i + 1) + "," + std::to_string(5 * (i + 1)) + ","));
   }
   expect_well_formed(text_of_file(folder / "confusion.svg"));
+  const json timing = json::parse(text_of_file(folder / "timing.json"));
+  EXPECT_EQ(timing.at("images"), 3 * 40);
+  EXPECT_GT(timing.at("training_seconds"), 0);
+  EXPECT_GT(timing.at("validation_seconds"), 0);
+  EXPECT_LT(timing.at("training_seconds").get<double>() + timing.at("validation_seconds").get<double>(),
+            std::chrono::duration<double>(run.time).count());
 
   // The summary is the best epoch's row, and best.safetensors is the model that it measured.
   const json best = json::parse(run.out);
@@ -78,7 +92,7 @@ TEST_F(RunFolderTest, ConfigRunsAgainAndGivesTheSameBytes) {
   ASSERT_EQ(vretnet(small_recipe() + odd + Arguments{"-o", "first"}).exit_code, 0);
   const ProgramResult again = vretnet({"train", "-c", "first/config.toml", "-t", "1", "-o", "second"});
   ASSERT_EQ(again.exit_code, 0) << again.err;
-  for (const std::string& name : files_in(folder_ / "first")) {
+  for (const std::string& name : repeatable_files_in(folder_ / "first")) {
     EXPECT_TRUE(text_of_file(folder_ / "first" / name) == text_of_file(folder_ / "second" / name)) << name;
   }
 }
@@ -89,7 +103,7 @@ TEST_F(RunFolderTest, WorkersDoNotChangeTheRun) {
     ASSERT_EQ(
         vretnet(small_recipe("2") + Arguments{"-j", workers, "-o", std::string("run") + workers}).exit_code,
         0);
-    for (const std::string& name : files_in(folder_ / "run0")) {
+    for (const std::string& name : repeatable_files_in(folder_ / "run0")) {
       EXPECT_TRUE(text_of_file(folder_ / "run0" / name) ==
                   text_of_file(folder_ / (std::string("run") + workers) / name))
           << name << " with " << workers;

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "core/base/random.h"
 
 namespace vretnet::measure {
@@ -25,12 +27,22 @@ TEST(Statistics, SummaryOfKnownTimes) {
   EXPECT_DOUBLE_EQ(summary.spread, 2.0 / 3);
 }
 
+// t(0.975) of 2 degrees of freedom is 4.302653, of 9 2.262157.
+TEST(Statistics, StudentsIntervalOfTheMean) {
+  const Estimate three = mean_by_students_t({1, 2, 3});
+  EXPECT_DOUBLE_EQ(three.value, 2);
+  EXPECT_NEAR(three.high, 2 + 4.302653 / std::sqrt(3.0), 1e-6);
+  EXPECT_NEAR(three.low, 2 - 4.302653 / std::sqrt(3.0), 1e-6);
+  const Estimate ten = mean_by_students_t({0, 0, 0, 0, 0, 1, 1, 1, 1, 1});
+  EXPECT_NEAR(ten.high, 0.5 + 2.262157 * std::sqrt(2.5 / 9 / 10), 1e-6);
+}
+
 TEST(Statistics, RatioOfConstantsHasNoWidth) {
-  const Ratio ratio = ratio_of_medians({2, 2, 2}, {3, 3, 3, 3});
+  const Estimate ratio = ratio_of_medians({2, 2, 2}, {3, 3, 3, 3});
   EXPECT_DOUBLE_EQ(ratio.value, 1.5);
   EXPECT_DOUBLE_EQ(ratio.low, 1.5);
   EXPECT_DOUBLE_EQ(ratio.high, 1.5);
-  EXPECT_TRUE(ratio.clear());
+  EXPECT_TRUE(ratio.above(1));
 }
 
 std::vector<double> noisy(double level, std::uint64_t seed, int count) {
@@ -48,7 +60,7 @@ TEST(Statistics, IntervalsHoldTheTrueRatio) {
   double width = 0;
   for (int pair = 0; pair < kPairs; ++pair) {
     const auto seed = static_cast<std::uint64_t>(2 * pair);
-    const Ratio ratio = ratio_of_medians(noisy(1, seed, 30), noisy(1.2, seed + 1, 30));
+    const Estimate ratio = ratio_of_medians(noisy(1, seed, 30), noisy(1.2, seed + 1, 30));
     held += ratio.low <= 1.2 && 1.2 <= ratio.high;
     width += (ratio.high - ratio.low) / kPairs;
     EXPECT_LE(ratio.low, ratio.value);
@@ -61,10 +73,10 @@ TEST(Statistics, IntervalsHoldTheTrueRatio) {
 }
 
 TEST(Statistics, MoreMeasurementsNarrowTheInterval) {
-  const Ratio few = ratio_of_medians(noisy(1, 1, 8), noisy(1, 2, 8));
-  const Ratio many = ratio_of_medians(noisy(1, 1, 400), noisy(1, 2, 400));
+  const Estimate few = ratio_of_medians(noisy(1, 1, 8), noisy(1, 2, 8));
+  const Estimate many = ratio_of_medians(noisy(1, 1, 400), noisy(1, 2, 400));
   EXPECT_LT(many.high - many.low, (few.high - few.low) / 2);
-  EXPECT_FALSE(few.clear());
+  EXPECT_FALSE(few.above(1) || few.below(1));
 }
 
 }  // namespace
