@@ -101,10 +101,13 @@ std::vector<BenchCase> cases_of(const BenchFlags& flags) {
       for (const std::int64_t batch : flags.batches) {
         for (const int threads : flags.lists.threads) {
           for (const std::string& form : retains ? flags.lists.forms : std::vector<std::string>{"none"}) {
-            MachineFlags machine = flags.machine;
-            machine.threads = threads;
-            machine.form = form;
-            cases.push_back({model, options_of(flags), config, machine, batch, flags.training});
+            for (const std::string& precision : flags.lists.precisions) {
+              MachineFlags machine = flags.machine;
+              machine.threads = threads;
+              machine.form = form;
+              machine.precision = precision;
+              cases.push_back({model, options_of(flags), config, machine, batch, flags.training});
+            }
           }
         }
       }
@@ -174,8 +177,10 @@ int run_bench(BenchFlags flags) {
   flags.settings.ops = flags.shapes ? OpRows::shapes : flags.ops ? OpRows::kinds : OpRows::none;
   if (!flags.sweep.empty()) {
     if (flags.output.empty()) throw UsageError("--sweep writes files: name their folder with -o");
-    if (flags.batches.size() * flags.lists.threads.size() * flags.lists.forms.size() > 1) {
-      throw UsageError("--sweep takes one batch size, number of threads and form");
+    if (flags.batches.size() * flags.lists.threads.size() * flags.lists.forms.size() *
+            flags.lists.precisions.size() >
+        1) {
+      throw UsageError("--sweep takes one batch size, number of threads, precision and form");
     }
     if (flags.models.empty()) flags.models = {"vretnet", "vit"};
     if (flags.image_sizes.empty()) flags.image_sizes = kSweepSizes;
@@ -187,6 +192,7 @@ int run_bench(BenchFlags flags) {
   keep_first(flags.batches);
   keep_first(flags.lists.threads);
   keep_first(flags.lists.forms);
+  keep_first(flags.lists.precisions);
   const std::vector<BenchCase> cases = cases_of(flags);
   catch_interrupts();
   std::vector<BenchResult> results;

@@ -137,6 +137,7 @@ Table shown_rows(const std::vector<BenchResult>& results) {
     const double rate = result.flops / summary.best;
     std::string model = result.point.model;
     if (!result.point.options.empty()) model += " " + result.point.options;
+    if (precision_of(result.point.machine) != "f32") model += " " + precision_of(result.point.machine);
     table.rows.push_back({model, mode_of(result), result.form_ran,
                           image_size_text(result.point.config.image_size), std::to_string(result.point.batch),
                           std::to_string(thread_count(result.point.machine)),
@@ -211,7 +212,7 @@ json row_json(const BenchResult& result) {
   json row = {{"model", point.model},
               {"options", point.options},
               {"backend", point.machine.backend},
-              {"precision", "f32"},
+              {"precision", precision_of(point.machine)},
               {"form", point.machine.form},
               {"form_ran", result.form_ran},
               {"image_size", point.config.image_size},

@@ -70,6 +70,7 @@ void add_machine_lists(CLI::App& app, MachineLists& lists);
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags);
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode);
 int thread_count(const MachineFlags& flags);
+std::string precision_of(const MachineFlags& flags);  // "f32", "bf16"
 
 // -v -q --color --progress, the same for every subcommand; read by terminal.h.
 void add_output_flags(CLI::App& app);

@@ -11,7 +11,8 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 constexpr const char* kThreadsHelp = "compute threads (0: one a processor)";
-const std::vector<std::string> kPrecisions{"auto", "f32"};
+constexpr const char* kPrecisionHelp = "auto (f32), f32, or bf16 (on a GPU)";
+const std::vector<std::string> kPrecisions{"auto", "f32", "bf16"};
 const std::vector<std::string> kForms{"auto", "parallel", "chunkwise", "recurrent"};
 
 CLI::Validator device_name() {
@@ -39,7 +40,7 @@ void add_device_flags(CLI::App& app, MachineFlags& flags) {
 
 void add_machine_flags(CLI::App& app, MachineFlags& flags) {
   app.add_option("-t,--threads", flags.threads, kThreadsHelp)->check(count_range(0, kMostThreads));
-  app.add_option("--precision", flags.precision, "auto or f32")->check(CLI::IsMember(kPrecisions));
+  app.add_option("--precision", flags.precision, kPrecisionHelp)->check(CLI::IsMember(kPrecisions));
   app.add_option("--form", flags.form, "how retention runs: auto, parallel, chunkwise, recurrent")
       ->check(CLI::IsMember(kForms));
   add_device_flags(app, flags);
@@ -50,7 +51,7 @@ void add_machine_lists(CLI::App& app, MachineLists& lists) {
     return app.add_option(flag, list, help)->delimiter(',')->allow_extra_args(false);
   };
   add("-t,--threads", lists.threads, kThreadsHelp)->check(count_range(0, kMostThreads));
-  add("--precision", lists.precisions, "auto or f32")->check(CLI::IsMember(kPrecisions));
+  add("--precision", lists.precisions, kPrecisionHelp)->check(CLI::IsMember(kPrecisions));
   add("--form", lists.forms, "how retention runs: auto, parallel, chunkwise, recurrent")
       ->check(CLI::IsMember(kForms));
 }
@@ -61,13 +62,22 @@ int thread_count(const MachineFlags& flags) {
 
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags) {
   const bool on_gpu = flags.device.starts_with("cuda");
+  if (flags.precision == "bf16" && !on_gpu) {
+    throw UsageError(
+        "--precision: 'bf16' needs --device cuda; on the cpu it would be slower than f32, not faster");
+  }
   return make_backend(on_gpu ? flags.device : flags.backend, thread_count(flags));
+}
+
+std::string precision_of(const MachineFlags& flags) {
+  return flags.precision == "auto" ? "f32" : flags.precision;
 }
 
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode) {
   layers::Pass::Options options;
   options.mode = mode;
   options.chunk_rows = flags.chunk_rows;
+  if (flags.precision == "bf16") options.dtype = DType::bf16;
   if (flags.form == "parallel") options.form = layers::FormChoice::parallel;
   if (flags.form == "chunkwise") options.form = layers::FormChoice::chunkwise;
   if (flags.form == "recurrent") options.form = layers::FormChoice::recurrent;

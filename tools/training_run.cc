@@ -175,9 +175,9 @@ void TrainingRun::open_trainer() {
   training::TrainingOptions training = training_options(recipe);
   training.pass = pass_options(machine_, layers::Mode::training);
   trainer_ = std::make_unique<training::Trainer>(*model_, *backend_, *train_loader_, training);
-  say(fmt::format("model   {}  {} parameters, {}FLOP an image   {}  f32", description_.config.name,
+  say(fmt::format("model   {}  {} parameters, {}FLOP an image   {}  {}", description_.config.name,
                   count_text(static_cast<double>(model_->parameters().count())),
-                  count_text(forward_flops(*model_)), backend_->description()));
+                  count_text(forward_flops(*model_)), backend_->description(), precision_of(machine_)));
 }
 
 void TrainingRun::start_folder() {

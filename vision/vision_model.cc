@@ -158,13 +158,14 @@ Tensor VisionModel::forward(Pass& pass, const View& images) const {
   Tensor tokens = embedding_->forward(pass, images);
   Tensor x = blocks_.forward(pass, add_positions(pass, std::move(tokens)));
   Tensor pooled = pool_->forward(pass, std::move(x));
-  Tensor logits = pass.make({images.extent(0), config_.classes});
+  Tensor logits = pass.make_wide({images.extent(0), config_.classes});
   head_->forward(pass, pooled, logits);
   pass.save(std::move(pooled));
   return logits;
 }
 
 void VisionModel::backward(Pass& pass, Tensor d_logits) const {
+  d_logits = pass.as_activations(d_logits);
   Tensor pooled = pass.take();
   head_->weight_gradient(pass, pooled, d_logits);
   Tensor d_pooled = std::move(pooled);

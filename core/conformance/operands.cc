@@ -7,6 +7,7 @@
 
 #include "core/base/check.h"
 #include "core/base/random.h"
+#include "core/tensor/bfloat16.h"
 
 namespace vretnet::conformance {
 namespace {
@@ -34,6 +35,13 @@ View place(const Buffer* buffer, DType dtype, const Shape& shape, const Layout& 
   return view;
 }
 
+// As memory of this dtype holds it; f64 holds what f32 does, so that all dtypes but bf16 see the same
+// numbers.
+double rounded(double value, DType dtype) {
+  const auto number = static_cast<float>(value);
+  return dtype == DType::bf16 ? to_float(to_bfloat16(number)) : number;
+}
+
 std::vector<std::int64_t> positions_of(const View& view) {
   std::vector<std::int64_t> positions{view.offset()};
   for (int axis = 0; axis < view.rank(); ++axis) {
@@ -55,7 +63,7 @@ View Operands::add(const std::string& name, Kind kind, const Shape& shape, const
   operand.kind = kind;
   operand.buffer = std::make_unique<Buffer>();
   std::int64_t elements = 0;
-  operand.view = place(operand.buffer.get(), dtype_, shape, layout, elements);
+  operand.view = place(operand.buffer.get(), storage_.of(name), shape, layout, elements);
   operand.positions = positions_of(operand.view);
   operand.initial.assign(static_cast<std::size_t>(elements), operand.written() ? kGuard : kNan);
   for (std::int64_t position : operand.positions) operand.initial[static_cast<std::size_t>(position)] = kNan;
@@ -69,7 +77,7 @@ void Operands::randomize(Operand& operand, Values values) {
                          : values == Values::large  ? 30 + random.normal()
                          : values == Values::small  ? 0.25 * random.normal()
                                                     : random.normal();
-    operand.initial[static_cast<std::size_t>(position)] = static_cast<float>(value);
+    operand.initial[static_cast<std::size_t>(position)] = rounded(value, operand.view.dtype());
   }
 }
 
@@ -96,7 +104,7 @@ View Operands::given(const std::string& name, const Shape& shape, const std::vec
   check(values.size() == operand.positions.size(), "{} values for {} of {}", values.size(), name,
         shape.text());
   for (std::size_t i = 0; i < values.size(); ++i) {
-    operand.initial[static_cast<std::size_t>(operand.positions[i])] = static_cast<float>(values[i]);
+    operand.initial[static_cast<std::size_t>(operand.positions[i])] = rounded(values[i], view.dtype());
   }
   return view;
 }
@@ -122,17 +130,22 @@ void Operands::drop_last_elements(std::size_t operand, std::size_t count) {
   }
 }
 
-void Operands::upload(Backend& backend) {
+void Operands::upload(Backend& backend, bool in_doubles) {
   for (Operand& operand : operands_) {
     const std::size_t elements = operand.initial.size();
-    operand.buffer->bytes = elements * bytes_of(dtype_);
+    const DType dtype = operand.view.dtype();
+    operand.buffer->bytes = elements * bytes_of(dtype);
     operand.buffer->data = backend.allocate(operand.buffer->bytes);
-    const View target = whole(operand.buffer.get(), dtype_, static_cast<std::int64_t>(elements));
-    if (dtype_ == DType::f32) {
+    const View target = whole(operand.buffer.get(), dtype, static_cast<std::int64_t>(elements));
+    if (in_doubles || dtype == DType::f64) {
+      backend.upload(target, operand.initial.data());
+    } else if (dtype == DType::f32) {
       const std::vector<float> rounded(operand.initial.begin(), operand.initial.end());
       backend.upload(target, rounded.data());
     } else {
-      backend.upload(target, operand.initial.data());
+      std::vector<BFloat16> rounded;
+      for (double value : operand.initial) rounded.push_back(to_bfloat16(static_cast<float>(value)));
+      backend.upload(target, rounded.data());
     }
   }
 }
@@ -143,15 +156,21 @@ void Operands::release(Backend& backend) {
 
 std::vector<double> Operands::download(Backend& backend, const Operand& operand) const {
   const std::size_t elements = operand.initial.size();
-  const View source = whole(operand.buffer.get(), dtype_, static_cast<std::int64_t>(elements));
-  if (dtype_ == DType::f64) {
-    std::vector<double> values(elements);
+  const DType dtype = operand.view.dtype();
+  const View source = whole(operand.buffer.get(), dtype, static_cast<std::int64_t>(elements));
+  std::vector<double> values(elements);
+  if (dtype == DType::f64) {
     backend.download(source, values.data());
-    return values;
+  } else if (dtype == DType::f32) {
+    std::vector<float> floats(elements);
+    backend.download(source, floats.data());
+    std::copy(floats.begin(), floats.end(), values.begin());
+  } else {
+    std::vector<BFloat16> halves(elements);
+    backend.download(source, halves.data());
+    std::transform(halves.begin(), halves.end(), values.begin(), to_float);
   }
-  std::vector<float> values(elements);
-  backend.download(source, values.data());
-  return {values.begin(), values.end()};
+  return values;
 }
 
 }  // namespace vretnet::conformance

@@ -45,6 +45,13 @@ void Pass::run(ops::Op op) {
   if (!measuring_) backend_.run(op);
 }
 
+Tensor Pass::as_activations(const Tensor& x) {
+  if (x.view().dtype() == options_.dtype) return x;
+  Tensor y = make(x.view().shape());
+  run(ops::Convert{.x = x, .y = y});
+  return y;
+}
+
 void Pass::save(Tensor tensor) {
   if (training()) saved_.push_back(std::move(tensor));
 }
@@ -59,6 +66,11 @@ Tensor Pass::take() {
 View Pass::carried(const void* owner, int slot, const Shape& shape) {
   check(stream_ != nullptr, "only a stream carries state");
   return stream_->carried(backend_, options_.dtype, owner, slot, shape);
+}
+
+View Pass::carried_wide(const void* owner, int slot, const Shape& shape) {
+  check(stream_ != nullptr, "only a stream carries state");
+  return stream_->carried(backend_, wide_of(options_.dtype), owner, slot, shape);
 }
 
 }  // namespace vretnet::layers

@@ -18,8 +18,8 @@ class NormAndPool {
  public:
   NormAndPool(Norm norm, Pool pool) : norm_(norm), pool_(pool) {}
 
-  // x [batch, tokens, width] → [batch, width]. A stream's mean runs over all tokens seen so far, and its last token is the
-  // newest.
+  // x [batch, tokens, width] → [batch, width]. A stream's mean runs over all tokens seen so far, and its last
+  // token is the newest.
   Tensor forward(Pass& pass, Tensor x) const;
   // The gradient of the pooled vector [batch, width] → d_x [batch, tokens, width].
   Tensor backward(Pass& pass, Tensor d_pooled, std::int64_t tokens) const;

@@ -150,7 +150,7 @@ Tensor RetentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
   if (pass.place().streaming) {
     check(!settings_.bidirectional && !settings_.backwards, "only a causal layer streams, {} heads", heads);
     block.state_in = block.state_out =
-        pass.carried(this, 0, {batch, heads, settings_.width / heads, settings_.value_width / heads});
+        pass.carried_wide(this, 0, {batch, heads, settings_.width / heads, settings_.value_width / heads});
   }
   pass.run(block);
 

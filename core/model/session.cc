@@ -10,7 +10,7 @@
 namespace vretnet::model {
 namespace {
 
-// Host pixels into a backend's view of the same number of elements.
+// Host pixels into a backend's view of the same number of elements, of f32 or f64.
 void upload_pixels(Backend& backend, const View& target, const float* pixels) {
   if (target.dtype() == DType::f32) return backend.upload(target, pixels);
   const std::vector<double> converted(pixels, pixels + target.elements());
@@ -19,19 +19,39 @@ void upload_pixels(Backend& backend, const View& target, const float* pixels) {
 
 }  // namespace
 
+WeightsCopy::WeightsCopy(Backend& backend, const View& weights, DType dtype)
+    : backend_(backend), weights_(weights) {
+  check(backend.runs_in(dtype), "{} does not run in {}", backend.name(), name_of(dtype));
+  if (weights.dtype() != dtype) copy_ = Allocation(backend, dtype, weights.shape());
+}
+
+void WeightsCopy::make() {
+  if (copy_.view()) backend_.run(ops::Convert{.x = weights_, .y = copy_.view()});
+}
+
+void WeightsCopy::make_if_new() {
+  if (!std::exchange(made_, true)) make();
+}
+
 Session::Session(const Model& model, Backend& backend, const View& weights, const View& gradients,
                  const layers::Pass::Options& options)
     : model_(model),
       backend_(backend),
       options_(options),
       tables_(backend, options.dtype),
-      pass_(backend, model.parameters(), tables_, weights, gradients, options) {}
+      weights_(backend, weights, options.dtype),
+      pass_(backend, model.parameters(), tables_, weights_.view(), gradients, options) {}
+
+View Session::read(const View& images) {
+  input_ = pass_.as_activations(images);
+  return input_;
+}
 
 Session::Plan& Session::plan(std::int64_t batch) {
   const auto known =
       std::find_if(plans_.begin(), plans_.end(), [&](const Plan& plan) { return plan.batch == batch; });
   if (known != plans_.end()) return *known;
-  logits_ = {};
+  logits_ = input_ = {};
   const auto forget_recordings = [&] {  // which hold the addresses of memory that is about to go
     for (Plan& plan : plans_) {
       plan.forward.reset();
@@ -40,14 +60,15 @@ Session::Plan& Session::plan(std::int64_t batch) {
   };
   if (!images_.view() || images_.view().extent(0) < batch) {
     forget_recordings();
-    images_ = Allocation(backend_, options_.dtype, model_.input_shape(batch));
+    images_ = Allocation(backend_, wide_of(options_.dtype), model_.input_shape(batch));
   }
   Arena measured;
   {
     const View images = images_.view().slice(0, 0, batch);
     pass_.start(measured, {}, /*measuring=*/true);
-    Tensor logits = model_.forward(pass_, images);
+    Tensor logits = model_.forward(pass_, read(images));
     if (pass_.training()) model_.backward(pass_, std::move(logits));
+    input_ = {};
     check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
   }
   if (measured.peak_bytes() > arena_bytes()) {
@@ -74,14 +95,16 @@ View Session::forward(const float* images, std::int64_t batch) {
   const View input = images_.view().slice(0, 0, batch);
   upload_pixels(backend_, input, images);
   forwarded_ = batch;
+  if (!pass_.training()) weights_.make_if_new();
   if (known.forward) {
     known.forward->replay();
     return known.logits;
   }
-  logits_ = {};
+  logits_ = input_ = {};
   run_or_record(backend_.records() && known.ran, known.forward, [&] {
     pass_.start(*arena_, {});
-    logits_ = model_.forward(pass_, input);
+    if (pass_.training()) weights_.make();
+    logits_ = model_.forward(pass_, read(input));
   });
   known.ran = true;
   known.logits = logits_;
@@ -105,7 +128,8 @@ Stream::Stream(const Model& model, Backend& backend, const View& weights,
       width_(width),
       channels_(model.input_shape(1)[3]),
       tables_(backend, options.dtype),
-      pass_(backend, model.parameters(), tables_, weights, View(), options) {
+      weights_(backend, weights, options.dtype),
+      pass_(backend, model.parameters(), tables_, weights_.view(), View(), options) {
   if (const std::string reason = model.why_not_streamable(); !reason.empty()) throw UsageError(reason);
   check(width % model.patch_size() == 0, "{} pixels are no whole number of patches of {}", width,
         model.patch_size());
@@ -117,11 +141,12 @@ View Stream::push(const float* pixels, std::int64_t patch_rows) {
   const layers::Place place{patch_rows, patches_across, rows_seen_ * patches_across, /*streaming=*/true};
   logits_ = {};
   if (planned_rows_ != patch_rows) {
-    pixels_ = Allocation(backend_, options_.dtype, shape);
+    pixels_ = Allocation(backend_, wide_of(options_.dtype), shape);
     Arena measured;
     {
       pass_.start(measured, place, /*measuring=*/true, &state_);
-      model_.forward(pass_, pixels_.view());
+      const Tensor input = pass_.as_activations(pixels_.view());
+      model_.forward(pass_, input);
     }
     arena_.reset();
     memory_ = Allocation();
@@ -130,8 +155,10 @@ View Stream::push(const float* pixels, std::int64_t patch_rows) {
     planned_rows_ = patch_rows;
   }
   upload_pixels(backend_, pixels_.view(), pixels);
+  weights_.make_if_new();
   pass_.start(*arena_, place, /*measuring=*/false, &state_);
-  logits_ = model_.forward(pass_, pixels_.view());
+  const Tensor input = pass_.as_activations(pixels_.view());
+  logits_ = model_.forward(pass_, input);
   rows_seen_ += patch_rows;
   return logits_;
 }

@@ -11,10 +11,26 @@
 
 namespace vretnet::model {
 
+// Weights in the dtype that layers read: `weights` themselves, or a copy of them.
+class WeightsCopy {
+ public:
+  WeightsCopy(Backend& backend, const View& weights, DType dtype);
+  const View& view() const { return copy_.view() ? copy_.view() : weights_; }
+  void make();         // the copy as the weights are now
+  void make_if_new();  // once
+
+ private:
+  Backend& backend_;
+  View weights_;
+  Allocation copy_;
+  bool made_ = false;
+};
+
 class Session {
  public:
-  // `weights` (and in training `gradients`) are flat arrays of the model's layout; they must outlive the
-  // session.
+  // `weights` (and in training `gradients`) are flat arrays of the model's layout, f32 where options.dtype is
+  // bf16; they must outlive the session. In bf16 the layers read a copy of the weights: training makes it
+  // anew in every forward, inference once, before the first one.
   Session(const Model& model, Backend& backend, const View& weights, const View& gradients,
           const layers::Pass::Options& options);
 
@@ -43,16 +59,20 @@ class Session {
   template <class Walk>
   void run_or_record(bool record, std::unique_ptr<Recording>& recording, const Walk& walk);
 
+  // The images as the layers read them: the pass's first op in bf16.
+  View read(const View& images);
+
   const Model& model_;
   Backend& backend_;
   layers::Pass::Options options_;
   layers::TableCache tables_;
+  WeightsCopy weights_;
   layers::Pass pass_;
   std::vector<Plan> plans_;
   std::int64_t forwarded_ = -1;  // the batch size whose backward is due
   Allocation memory_, images_;
   std::unique_ptr<Arena> arena_;
-  Tensor logits_;
+  Tensor input_, logits_;
 };
 
 // An image read from top to bottom in pieces, whatever its height, by a causal model: memory does not grow.
@@ -74,6 +94,7 @@ class Stream {
   layers::Pass::Options options_;
   std::int64_t width_, channels_, rows_seen_ = 0;
   layers::TableCache tables_;
+  WeightsCopy weights_;
   layers::Pass pass_;
   layers::StreamState state_;
   std::int64_t planned_rows_ = 0;

@@ -23,12 +23,15 @@ class Backend {
 
   virtual std::string name() const = 0;         // "onednn"
   virtual std::string description() const = 0;  // "oneDNN 2.6.3, 2 threads, AVX-512"
+  // Whether ops may run in this dtype.
+  virtual bool runs_in(DType dtype) const { return dtype == DType::f32; }
 
   // Runs one op. The op's views, workspace included, must stay valid until it has run.
   virtual void run(const ops::Op& op) = 0;
   // Bytes of op.workspace that `run` needs; depends on shapes and options only, never on contents.
   virtual std::size_t workspace_bytes(const ops::Op& op) const = 0;
-  // Weights changed, by an upload or by an optimizer's step: copies of constant operands (Gemm::constant_b) are old.
+  // Weights changed, by an upload or by an optimizer's step: copies of constant operands (Gemm::constant_b)
+  // are old.
   virtual void weights_changed() {}
   virtual void synchronize() {}
 

@@ -7,11 +7,11 @@
 namespace vretnet {
 
 std::size_t bytes_of(DType dtype) {
-  return dtype == DType::f32 ? 4 : 8;
+  return dtype == DType::f32 ? 4 : dtype == DType::f64 ? 8 : 2;
 }
 
 const char* name_of(DType dtype) {
-  return dtype == DType::f32 ? "f32" : "f64";
+  return dtype == DType::f32 ? "f32" : dtype == DType::f64 ? "f64" : "bf16";
 }
 
 Shape::Shape(std::initializer_list<std::int64_t> extents) {

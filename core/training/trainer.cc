@@ -17,11 +17,12 @@ Trainer::Trainer(const model::Model& model, Backend& backend, BatchSource& sourc
       backend_(backend),
       source_(source),
       options_(options),
-      weights_(backend, options.pass.dtype, {model.parameters().elements()}),
-      gradients_(backend, options.pass.dtype, {model.parameters().elements()}),
-      optimizer_(backend, model.parameters(), options.pass.dtype, options.optimizer),
+      weights_(backend, DType::f32, {model.parameters().elements()}),
+      gradients_(backend, DType::f32, {model.parameters().elements()}),
+      optimizer_(backend, model.parameters(), DType::f32, options.optimizer),
       session_(model, backend, weights_.view(), gradients_.view(), options.pass) {
-  check(options.pass.dtype == DType::f32, "training runs in f32, not {}", name_of(options.pass.dtype));
+  check(wide_of(options.pass.dtype) == DType::f32, "training runs in f32 or bf16, not {}",
+        name_of(options.pass.dtype));
   const std::int64_t batch = source.batch_size(), classes = model.classes();
   targets_ = Allocation(backend, DType::f32, {batch, classes});
   losses_ = Allocation(backend, DType::f32, {batch});

@@ -36,7 +36,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = [] {
       {"core/backends/onednn", with(ground, {"core/backends/onednn/mixers"})},
       {"core/backends/onednn/mixers", with(ground, {"core/backends/onednn"})},
       {"core/backends/cuda", with(ground, {"core/backends/cuda/kernels"})},
-      {"core/backends/cuda/gpu", {}},
+      {"core/backends/cuda/gpu", {"core/tensor"}},
       {"core/backends/cuda/kernels", with(ground, {"core/backends/cuda"})},
       {"core/backends", with(ground, {"core/backends/reference", "core/backends/onednn"})},
       {"core/conformance", with(ground, {"core/backends/reference"})},

@@ -45,6 +45,7 @@ class CudaBackend final : public Backend {
 
   std::string name() const override { return "cuda"; }
   std::string description() const override { return device_.description(); }
+  bool runs_in(DType dtype) const override { return dtype == DType::f32 || dtype == DType::bf16; }
 
   void run(const ops::Op& op) override {
     device_.make_current();
@@ -136,9 +137,10 @@ class CudaBackend final : public Backend {
     }
   }
 
-  static float* address(const View& view) {
-    check(view.dtype() == DType::f32, "the cuda backend holds f32, not {}", vretnet::name_of(view.dtype()));
-    return view.data<float>();
+  static void* address(const View& view) {
+    check(wide_of(view.dtype()) == DType::f32, "the cuda backend holds f32 and bf16, not {}",
+          vretnet::name_of(view.dtype()));
+    return view.data<void>();
   }
   static std::size_t size(const View& view) {
     return static_cast<std::size_t>(view.elements()) * bytes_of(view.dtype());

@@ -19,7 +19,7 @@ extern dim3 blockDim, gridDim;
 namespace vretnet::emulation {
 namespace {
 
-constexpr std::uintptr_t kWord = 4, kSector = 32;
+constexpr std::uintptr_t kWord = 2, kBankBytes = 4, kSector = 32;  // kWord: the smallest that kernels touch
 constexpr std::size_t kPageWords = 1024;
 constexpr int kBanks = 32;
 
@@ -64,11 +64,13 @@ class Watch final : public Observer, public MemoryObserver {
   // ------------------------------------------------------------------------------------ MemoryObserver
   // Words that nobody touched yet have no page: only those that were of other memory before are forgotten.
   void allocated(const void* data, std::size_t bytes) override {
-    const auto begin = reinterpret_cast<std::uintptr_t>(data) / kWord, end = begin + (bytes + kWord - 1) / kWord;
+    const auto begin = reinterpret_cast<std::uintptr_t>(data) / kWord,
+               end = begin + (bytes + kWord - 1) / kWord;
     for (std::uintptr_t page = begin / kPageWords; page * kPageWords < end; ++page) {
       const auto found = pages_.find(page);
       if (found == pages_.end()) continue;
-      const std::uintptr_t first = std::max(begin, page * kPageWords), last = std::min(end, (page + 1) * kPageWords);
+      const std::uintptr_t first = std::max(begin, page * kPageWords),
+                           last = std::min(end, (page + 1) * kPageWords);
       for (std::uintptr_t word = first; word < last; ++word) (*found->second)[word % kPageWords] = {};
     }
   }
@@ -224,7 +226,7 @@ class Watch final : public Observer, public MemoryObserver {
     for (const auto& [key, instruction] : instructions_) {
       std::set<std::uintptr_t> touched;
       for (const auto& [address, bytes] : instruction.accesses) {
-        const std::uintptr_t unit = instruction.shared ? kWord : kSector;
+        const std::uintptr_t unit = instruction.shared ? kBankBytes : kSector;
         for (std::uintptr_t at = address / unit; at <= (address + bytes - 1) / unit; ++at) touched.insert(at);
       }
       if (instruction.shared) {
