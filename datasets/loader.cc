@@ -49,6 +49,8 @@ void check_options(const Dataset& dataset, const LoaderOptions& options) {
   if (options.prefetch < 1) refuse("prefetch", options.prefetch, "1 or more");
   if (!(options.max_skip_share >= 0 && options.max_skip_share <= 1))
     refuse("allowed share of unreadable images", options.max_skip_share, "0 … 1");
+  check(!options.augmentation || !options.disturbance, "{} images are to be augmented and disturbed",
+        dataset.size());
   if (dataset.size() == 0) throw DataError("the data set holds no images");
 }
 
@@ -212,6 +214,12 @@ void Loader::Ring::fill(const Ticket& ticket, std::vector<Failure>& failures) {
         Random random(options_.seed,
                       {std::uint64_t(Purpose::Augment), std::uint64_t(epoch_), std::uint64_t(index)});
         vision::augment(image, *options_.augmentation, options_.preprocessing, random, out);
+      } else if (options_.disturbance) {
+        const vision::Preprocessing& preprocessing = options_.preprocessing;
+        vision::Image input = vision::preprocess_pixels(image, preprocessing);
+        Random random(options_.seed, {std::uint64_t(Purpose::Disturb), std::uint64_t(index)});
+        vision::disturb(input, *options_.disturbance, random);
+        vision::normalize(input, preprocessing.mean, preprocessing.deviation, out);
       } else {
         vision::preprocess(image, options_.preprocessing, out);
       }

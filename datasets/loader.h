@@ -8,6 +8,7 @@
 #include "datasets/cache.h"
 #include "datasets/dataset.h"
 #include "vision/image/augment.h"
+#include "vision/image/disturbance.h"
 #include "vision/image/transforms.h"
 
 namespace vretnet::datasets {
@@ -22,6 +23,8 @@ struct LoaderOptions {
       false;  // leave out the last batch of an epoch where it is not full (unless it is the only one)
   vision::Preprocessing preprocessing;
   std::optional<vision::Augmentation> augmentation;  // nothing: resize and centre crop
+  std::optional<vision::Disturbance>
+      disturbance;  // of the input before it is normalised; not with augmentation
   CacheMode cache = CacheMode::Off;
   // Unreadable samples stop the epoch with a DataError when they are more than this share of all and more
   // than 10, or when all are; with a share of 0 the first one does, with 1 none. `remedy` ends the message.

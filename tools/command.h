@@ -27,6 +27,7 @@ struct Command {
 Command train_command();
 Command evaluate_command();
 Command predict_command();
+Command explain_command();
 Command info_command();
 Command models_command();
 Command data_command();

@@ -17,6 +17,7 @@
 #include "tools/command.h"
 #include "tools/evaluation_files.h"
 #include "tools/recipe.h"
+#include "tools/robustness.h"
 #include "tools/terminal.h"
 #include "tools/trained_model.h"
 
@@ -32,6 +33,7 @@ struct EvaluateFlags {
   std::size_t top_losses = 100;
   double fail_under = 0, val_split = Recipe().val_split;
   std::uint64_t seed = Recipe().seed;
+  RobustnessFlags robustness;
   MachineFlags machine;
 };
 
@@ -52,7 +54,7 @@ std::string text_report(const training::Evaluation& evaluation, const std::vecto
 }
 
 std::string json_report(const training::Evaluation& evaluation, const std::vector<std::string>& class_names,
-                        std::size_t skipped, double rate) {
+                        const std::vector<DisturbedResult>& disturbed, std::size_t skipped, double rate) {
   nlohmann::ordered_json report = {{"top1", evaluation.top1},     {"top5", evaluation.top5},
                                    {"loss", evaluation.loss},     {"ece", evaluation.ece},
                                    {"images", evaluation.images}, {"skipped", skipped}};
@@ -65,6 +67,7 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
                                                        {"recall", metrics.recall},
                                                        {"f1", metrics.f1}});
   }
+  if (!disturbed.empty()) report["robustness"] = robustness_json(disturbed);
   report["images_per_second"] = std::round(rate * 10) / 10;
   return report.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -87,17 +90,31 @@ int evaluate_model(const EvaluateFlags& flags) {
   options.preprocessing = description.preprocessing;
   options.cache = datasets::parse_cache_mode(flags.cache);
   options.max_skip_share = 1;  // every image is answered for, the unreadable ones by name
+  options.seed = flags.seed;
   datasets::Loader loader(dataset, options);
   say(fmt::format("data    {}: {} images, split '{}'", flags.data_dir, dataset->size(), opened.part));
   say(fmt::format("model   {}  {}  {}", flags.model, description.config.name, backend->description()));
 
-  Progress progress("eval", dataset->size(), "img");
-  const training::Evaluation evaluation = training::evaluate(
-      *classifier.model, *backend, weights.view(), pass_options(flags.machine, layers::Mode::inference),
-      loader, [&](std::int64_t seen) {
-        progress.update(seen);
-        return true;
-      });
+  const std::vector<vision::Disturbance> wanted = disturbances(flags.robustness, description);
+  const auto rounds = static_cast<std::int64_t>(1 + wanted.size());
+  Progress progress("eval", rounds * dataset->size(), "img");
+  std::int64_t seen_before = 0;
+  const auto evaluate = [&](datasets::Loader& source) {
+    const training::Evaluation evaluation = training::evaluate(
+        *classifier.model, *backend, weights.view(), pass_options(flags.machine, layers::Mode::inference),
+        source, [&](std::int64_t seen) {
+          progress.update(seen_before + seen);
+          return true;
+        });
+    seen_before += dataset->size();
+    return evaluation;
+  };
+  const training::Evaluation evaluation = evaluate(loader);
+  const std::vector<DisturbedResult> disturbed = evaluate_disturbed(wanted, [&](const auto& disturbance) {
+    options.disturbance = disturbance;
+    datasets::Loader worse(dataset, options);
+    return evaluate(worse);
+  });
   const double rate = progress.rate();
   progress.finish();
   const auto name_of = [&](std::int64_t index) { return dataset->name(index); };
@@ -112,9 +129,9 @@ int evaluate_model(const EvaluateFlags& flags) {
     say(fmt::format("wrote   {}/ confusion.csv, confusion.svg, per_class.csv, top_losses.csv", flags.output));
   }
   if (flags.format == "json") {
-    print(json_report(evaluation, names, loader.skipped().size(), rate));
+    print(json_report(evaluation, names, disturbed, loader.skipped().size(), rate));
   } else {
-    print(text_report(evaluation, names));
+    print(text_report(evaluation, names) + robustness_text(disturbed, evaluation.top1));
     for (const training::Prediction& wrong : worst_predictions(evaluation, flags.top_losses)) {
       if (wrong.label == wrong.predicted) break;
       say_verbose(fmt::format("wrong   {}: {} is {}", name_of(wrong.index),
@@ -158,6 +175,7 @@ Command evaluate_command() {
         app.add_option("--fail-under", flags->fail_under, "exit code 1 when top-1 is lower")
             ->check(number_range(0.0, 1.0));
         app.add_option("--format", flags->format, "text or json")->check(CLI::IsMember({"text", "json"}));
+        add_robustness_flags(app, flags->robustness);
         add_machine_flags(app, flags->machine);
         add_output_flags(app);
         return [flags] { return evaluate_model(*flags); };

@@ -41,7 +41,7 @@ int run(const std::vector<std::string>& arguments) {
     child->footer("");
     works[child] = command.declare(*child);
   };
-  for (const Command& command : {train_command(), evaluate_command(), predict_command(), info_command(),
+  for (const Command& command : {train_command(), evaluate_command(), predict_command(), explain_command(), info_command(),
                                  models_command(), data_command(), bench_command(), selfcheck_command()}) {
     declare(command);
   }

@@ -29,16 +29,18 @@ constexpr std::array kModelFlags = {
     ModelFlag{"--value-factor", "value_factor", "width of the values over width"},
     ModelFlag{"--ffn-factor", "ffn_factor", "hidden width of the feed-forward over width"},
     ModelFlag{"--stem", "stem", "patch or conv"},
-    ModelFlag{"--scan", "scan", "causal, alternate or bidirectional"},
-    ModelFlag{"--decay", "decay", "raster or row"},
+    ModelFlag{"--scan", "scan", "causal, alternate, bidirectional or cross"},
+    ModelFlag{"--decay", "decay", "raster, row or manhattan (bidirectional only)"},
     ModelFlag{"--decay-speed", "decay_speed", "slow or fast"},
     ModelFlag{"--position", "position", "rotation of queries and keys: none, raster or axial"},
-    ModelFlag{"--pool", "pool", "mean or last"},
+    ModelFlag{"--pool", "pool", "mean, last (causal only) or sequence (learned weights)"},
     ModelFlag{"--learned-position", "learned_position", "true: a learned vector a patch"},
     ModelFlag{"--cpe", "cpe", "true: a depthwise convolution before each block"},
     ModelFlag{"--lepe", "lepe", "true: a depthwise convolution of the values"},
     ModelFlag{"--gate", "gate", "false: no gate on retention's output"},
     ModelFlag{"--head-norm", "head_norm", "layer or rms"},
+    ModelFlag{"--layer-scale", "layer_scale",
+              "first value of a learned factor a channel of each branch; 0: none"},
 };
 
 // The first of its names: "--img-size".

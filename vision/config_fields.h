@@ -36,6 +36,7 @@ void visit_fields(Config& config, Visit&& visit) {
   visit("classes", config.classes);
   visit("mixer", config.mixer);
   visit("class_token", config.class_token);
+  visit("layer_scale", config.layer_scale);
 }
 
 // The values of an enumeration in the order of its constants, from 0.
@@ -47,11 +48,11 @@ struct Choices<Stem> {
 };
 template <>
 struct Choices<Scan> {
-  static constexpr std::array kNames{"causal", "alternate", "bidirectional"};
+  static constexpr std::array kNames{"causal", "alternate", "bidirectional", "cross"};
 };
 template <>
 struct Choices<ops::DecayKind> {
-  static constexpr std::array kNames{"raster", "row"};
+  static constexpr std::array kNames{"raster", "row", "manhattan"};
 };
 template <>
 struct Choices<retention::DecaySpeed> {
@@ -63,7 +64,7 @@ struct Choices<retention::Position> {
 };
 template <>
 struct Choices<layers::Pool> {
-  static constexpr std::array kNames{"mean", "last", "token"};
+  static constexpr std::array kNames{"mean", "last", "token", "sequence"};
 };
 template <>
 struct Choices<ops::HeadNormKind> {

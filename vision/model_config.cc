@@ -29,6 +29,7 @@ class Validator {
     ranges();
     image();
     widths();
+    layer_scale();
     if (config_.mixer == MixerKind::retention) {
       retention();
     } else {
@@ -79,6 +80,11 @@ class Validator {
            halvings, patch);
   }
 
+  void layer_scale() const {
+    expect(config_.layer_scale >= 0 && config_.layer_scale <= 1, "layer_scale is {}, expected 0 (none) to 1",
+           config_.layer_scale);
+  }
+
   void factor(const char* key, double value) const {
     const double product = value * static_cast<double>(config_.width);
     expect(value > 0 && product <= kLargestWidth,
@@ -101,11 +107,19 @@ class Validator {
     expect(config_.width / config_.heads % 2 == 0,
            "heads is {}, which makes keys of {} elements; positions turn pairs: expected an even number",
            config_.heads, config_.width / config_.heads);
+    expect(config_.scan != Scan::cross || config_.heads >= 4,
+           "heads is {}, expected 4 or more with scan = cross, whose four orders share them out",
+           config_.heads);
+    expect(
+        config_.decay != ops::DecayKind::manhattan || config_.scan == Scan::bidirectional,
+        "decay is manhattan, expected raster or row with scan = {}: manhattan decay looks in all directions",
+        name_of_choice(config_.scan));
     expect(!config_.class_token, "class_token is true, expected false with mixer = retention");
     expect(config_.pool != layers::Pool::token,
-           "pool is token, expected mean or last with mixer = retention");
+           "pool is token, expected mean, last or sequence with mixer = retention");
     expect(config_.pool != layers::Pool::last || config_.scan == Scan::causal,
-           "pool is last, expected mean with scan = {}: only a causal scan's last token has seen the image",
+           "pool is last, expected mean or sequence with scan = {}: only a causal scan's last token has seen "
+           "the image",
            name_of_choice(config_.scan));
   }
 
@@ -113,9 +127,11 @@ class Validator {
     expect(config_.scan == Scan::bidirectional,
            "scan is {}, expected bidirectional with mixer = attention, which always sees the whole image",
            name_of_choice(config_.scan));
-    const layers::Pool pool = config_.class_token ? layers::Pool::token : layers::Pool::mean;
-    expect(config_.pool == pool, "pool is {}, expected {} with mixer = attention and class_token = {}",
-           name_of_choice(config_.pool), name_of_choice(pool), config_.class_token);
+    const bool pools_tokens = config_.pool == layers::Pool::mean || config_.pool == layers::Pool::sequence;
+    expect(config_.class_token ? config_.pool == layers::Pool::token : pools_tokens,
+           "pool is {}, expected {} with mixer = attention and class_token = {}",
+           name_of_choice(config_.pool), config_.class_token ? "token" : "mean or sequence",
+           config_.class_token);
     expect(!config_.class_token || !config_.cpe, "cpe is true, expected false with class_token = true");
   }
 

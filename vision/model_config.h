@@ -15,7 +15,8 @@
 namespace vretnet::vision {
 
 enum class Stem : std::uint8_t { patch, conv };
-enum class Scan : std::uint8_t { causal, alternate, bidirectional };
+// alternate: layers 1, 3, … (from 0) read backwards; cross: heads share out rows and columns, both ways.
+enum class Scan : std::uint8_t { causal, alternate, bidirectional, cross };
 enum class MixerKind : std::uint8_t { retention, attention };
 
 struct ModelConfig {
@@ -44,6 +45,7 @@ struct ModelConfig {
   std::int64_t classes = 1000;
   MixerKind mixer = MixerKind::retention;  // attention: value_factor, scan … head_norm_epsilon mean nothing
   bool class_token = false;                // attention only; pool = token
+  double layer_scale = 0;  // first value of the residual branches' learned factors; 0: there are none
 
   bool operator==(const ModelConfig&) const = default;
 
@@ -61,11 +63,11 @@ struct ModelConfig {
 // and what is expected, when no model can be built from the config.
 void validate(const ModelConfig& config, const std::string& where);
 
-// JSON of all keys; `mixer` and `class_token`, which only ViTs need, are left out where they have their
-// defaults.
+// JSON of all keys; `mixer`, `class_token` and `layer_scale`, which few models need, are left out where they
+// have their defaults.
 std::string to_json(const ModelConfig& config);
-// The inverse. Every key but those two must be there, and no other. Throws UsageError as validate(), which it
-// calls.
+// The inverse. Every key but those three must be there, and no other. Throws UsageError as validate(), which
+// it calls.
 ModelConfig parse_model_config(std::string_view json, const std::string& where);
 
 // All keys, in the order of the struct.

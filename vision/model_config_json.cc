@@ -13,9 +13,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Keys that only ViTs need: other readers of RetNet checkpoints need not know them.
+// Keys that few models need: other readers of RetNet checkpoints need not know them.
 bool optional_key(std::string_view key) {
-  return key == "mixer" || key == "class_token";
+  return key == "mixer" || key == "class_token" || key == "layer_scale";
 }
 
 template <class Enum>
@@ -79,10 +79,11 @@ class Reader {
 
 std::string to_json(const ModelConfig& config) {
   Json json;
-  const ModelConfig defaults;
   visit_fields(config, [&](const char* key, const auto& value) { json[key] = json_of(value); });
-  if (config.mixer == defaults.mixer) json.erase("mixer");
-  if (config.class_token == defaults.class_token) json.erase("class_token");
+  const ModelConfig defaults;
+  visit_fields(defaults, [&](const char* key, const auto& value) {
+    if (optional_key(key) && json[key] == json_of(value)) json.erase(key);
+  });
   return json.dump();
 }
 

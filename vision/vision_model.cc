@@ -29,6 +29,11 @@ LinearStart linear_start(const ModelConfig& config) {
   return config.mixer == MixerKind::attention ? LinearStart::truncated : LinearStart::fan_in;
 }
 
+layers::Reading reading_of(Scan scan, std::int64_t layer) {
+  if (scan == Scan::cross) return layers::Reading::cross;
+  return scan == Scan::alternate && layer % 2 == 1 ? layers::Reading::backwards : layers::Reading::forwards;
+}
+
 // The classic RetNet of the same size: causal, so it streams. Empty when the name is not of the zoo.
 std::string causal_relative(const std::string& name) {
   constexpr std::string_view kLocal = "_local";
@@ -62,7 +67,8 @@ VisionModel::VisionModel(const ModelConfig& config) : config_(config) {
   }
   embedding_ = make_patch_embedding(table_, config_);
   add_blocks();
-  pool_.emplace(Norm(table_, "norm", width, config_.norm_epsilon), config_.pool);
+  pool_.emplace(table_, "attention_pool", Norm(table_, "norm", width, config_.norm_epsilon), config_.pool,
+                width);
   head_.emplace(table_, "head", width, config_.classes, LinearStart::truncated);
   table_.lay_out();
 }
@@ -76,12 +82,21 @@ void VisionModel::add_blocks() {
           std::make_unique<layers::ConvolutionalPosition>(table_, block + ".cpe", width, config_.causal()));
     }
     const Norm first(table_, block + ".norm1", width, config_.norm_epsilon);
-    blocks_.add(std::make_unique<layers::PreNormResidual>(first, make_mixer(block, index)));
+    std::unique_ptr<layers::Branch> mixer = make_mixer(block, index);
+    blocks_.add(
+        std::make_unique<layers::PreNormResidual>(first, std::move(mixer), layer_scale(block + ".ls1")));
     const Norm second(table_, block + ".norm2", width, config_.norm_epsilon);
     blocks_.add(std::make_unique<layers::PreNormResidual>(
-        second, std::make_unique<layers::FeedForward>(table_, block + ".mlp", width, config_.ffn_width(),
-                                                      linear_start(config_))));
+        second,
+        std::make_unique<layers::FeedForward>(table_, block + ".mlp", width, config_.ffn_width(),
+                                              linear_start(config_)),
+        layer_scale(block + ".ls2")));
   }
+}
+
+std::optional<layers::LayerScale> VisionModel::layer_scale(const std::string& name) {
+  if (config_.layer_scale == 0) return {};
+  return layers::LayerScale(table_, name, config_.width, config_.layer_scale);
 }
 
 std::unique_ptr<layers::Branch> VisionModel::make_mixer(const std::string& block, std::int64_t index) {
@@ -97,7 +112,7 @@ std::unique_ptr<layers::Branch> VisionModel::make_mixer(const std::string& block
       .speed = config_.decay_speed,
       .position = config_.position,
       .bidirectional = config_.scan == Scan::bidirectional,
-      .backwards = config_.scan == Scan::alternate && index % 2 == 1,
+      .reading = reading_of(config_.scan, index),
       .gate = config_.gate,
       .lepe = config_.lepe,
       .row_causal_lepe = config_.causal(),
@@ -150,21 +165,28 @@ Tensor VisionModel::backward_positions(Pass& pass, Tensor d_x) const {
 
 // ------------------------------------------------------------------------------------- forward and backward
 
-Tensor VisionModel::forward(Pass& pass, const View& images) const {
+Tensor VisionModel::embed(Pass& pass, const View& images) const {
   const bool streaming = pass.place().streaming;
   check(streaming || images.shape() == input_shape(images.extent(0)), "images {} for a model of {}",
         images.shape().text(), input_shape(images.extent(0)).text());
   check(!streaming || why_not_streamable().empty(), "{}", why_not_streamable());
-  Tensor tokens = embedding_->forward(pass, images);
+  return embedding_->forward(pass, images);
+}
+
+Tensor VisionModel::classify(Pass& pass, Tensor tokens) const {
   Tensor x = blocks_.forward(pass, add_positions(pass, std::move(tokens)));
   Tensor pooled = pool_->forward(pass, std::move(x));
-  Tensor logits = pass.make_wide({images.extent(0), config_.classes});
+  Tensor logits = pass.make_wide({pooled.view().extent(0), config_.classes});
   head_->forward(pass, pooled, logits);
   pass.save(std::move(pooled));
   return logits;
 }
 
-void VisionModel::backward(Pass& pass, Tensor d_logits) const {
+Tensor VisionModel::forward(Pass& pass, const View& images) const {
+  return classify(pass, embed(pass, images));
+}
+
+Tensor VisionModel::backward_to_tokens(Pass& pass, Tensor d_logits) const {
   d_logits = pass.as_activations(d_logits);
   Tensor pooled = pass.take();
   head_->weight_gradient(pass, pooled, d_logits);
@@ -173,7 +195,11 @@ void VisionModel::backward(Pass& pass, Tensor d_logits) const {
   d_logits = {};
   Tensor d_x = pool_->backward(pass, std::move(d_pooled), config_.tokens());
   d_x = blocks_.backward(pass, std::move(d_x));
-  embedding_->backward(pass, backward_positions(pass, std::move(d_x)));
+  return backward_positions(pass, std::move(d_x));
+}
+
+void VisionModel::backward(Pass& pass, Tensor d_logits) const {
+  embedding_->backward(pass, backward_to_tokens(pass, std::move(d_logits)));
 }
 
 std::string VisionModel::why_not_streamable() const {
@@ -188,6 +214,13 @@ std::string VisionModel::why_not_streamable() const {
         "{} cannot read an image row by row: scan = {} also sees what is below. It can when it is trained "
         "with scan = causal{}",
         name, config_value(config_, "scan"), such_as(causal_relative(config_.name)));
+  }
+  if (config_.pool == layers::Pool::sequence) {
+    return fmt::format(
+        "{} cannot read an image row by row: pool = sequence weighs all tokens at once. It can when it is "
+        "trained with "
+        "pool = mean{}",
+        name, such_as(causal_relative(config_.name)));
   }
   if (config_.learned_position) {
     return fmt::format(

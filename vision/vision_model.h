@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/layers/layer.h"
+#include "core/layers/layer_scale.h"
 #include "core/layers/linear.h"
 #include "core/layers/pooling.h"
 #include "core/model/model.h"
@@ -30,11 +31,18 @@ class VisionModel : public model::Model {
   Tensor forward(layers::Pass& pass, const View& images) const override;
   void backward(layers::Pass& pass, Tensor d_logits) const override;
 
+  // The two halves of forward and of backward: pixels and patch tokens [batch, rows · columns, width], before
+  // positions are added, and all that follows them.
+  Tensor embed(layers::Pass& pass, const View& images) const;
+  Tensor classify(layers::Pass& pass, Tensor tokens) const;
+  Tensor backward_to_tokens(layers::Pass& pass, Tensor d_logits) const;
+
   std::string why_not_streamable() const override;
 
  private:
   void add_blocks();
   std::unique_ptr<layers::Branch> make_mixer(const std::string& block, std::int64_t index);
+  std::optional<layers::LayerScale> layer_scale(const std::string& name);
   Tensor add_positions(layers::Pass& pass, Tensor tokens) const;
   Tensor backward_positions(layers::Pass& pass, Tensor d_x) const;
 

@@ -75,6 +75,27 @@ void add_sums(std::vector<Case>& cases, const Shape& shape, const Layout& layout
                      return ops::Add{.a = operands.input("a", shape), .b = y, .y = y};
                    }});
   if (shape.rank() != 3) return;
+  for (const bool with_residual : {false, true}) {
+    cases.push_back({"ScaleSamples/" + text + (with_residual ? " residual" : ""), [=](Operands& operands) {
+                       ops::ScaleSamples op;
+                       op.x = operands.input("x", shape, layout);
+                       op.scale = operands.input("scale", {shape[0]});
+                       if (with_residual) op.residual = operands.input("residual", shape, layout);
+                       op.y = operands.output("y", shape, layout);
+                       return op;
+                     }});
+  }
+  cases.push_back({"ScaleSamples/in place " + text, [=](Operands& operands) {
+                     const View y = operands.update("y", shape, layout);
+                     return ops::ScaleSamples{.x = y, .scale = operands.input("scale", {shape[0]}), .y = y};
+                   }});
+  cases.push_back({"ScaleSamples/onto its residual " + text, [=](Operands& operands) {
+                     const View y = operands.update("y", shape, layout);
+                     return ops::ScaleSamples{.x = operands.input("x", shape, layout),
+                                              .scale = operands.input("scale", {shape[0]}),
+                                              .residual = y,
+                                              .y = y};
+                   }});
   const Shape addend{shape[1], shape[2]};
   cases.push_back({"BroadcastAdd/" + text, [=](Operands& operands) {
                      return ops::BroadcastAdd{

@@ -70,6 +70,29 @@ void add_loss(std::vector<Case>& cases, const Loss& loss, const Layout& layout) 
   }
 }
 
+void add_softmax(std::vector<Case>& cases, const Shape& shape, const Layout& layout) {
+  const std::string text = shape.text() + text_of(layout);
+  cases.push_back({"Softmax/" + text, [=](Operands& operands) {
+                     return ops::Softmax{.x = operands.input("x", shape, layout),
+                                         .y = operands.output("y", shape, layout)};
+                   }});
+  if (shape[1] == 1) {  // its softmax is 1
+    cases.back().without_influence = {"x"};
+    return;
+  }
+  cases.push_back({"Softmax/in place " + text, [=](Operands& operands) {
+                     const View y = operands.update("y", shape, layout);
+                     return ops::Softmax{.x = y, .y = y};
+                   }});
+  cases.push_back({"SoftmaxGradient/" + text, [=](Operands& operands) {
+                     ops::SoftmaxGradient op;
+                     op.y = operands.input("y", shape, layout, Values::positive);
+                     op.d_y = operands.input("d_y", shape, layout);
+                     op.d_x = operands.output("d_x", shape, layout);
+                     return op;
+                   }});
+}
+
 std::vector<double> step_scalars() {
   return {1e-3, 0.19, 0.002, 0.01};
 }
@@ -134,6 +157,11 @@ void add_head_cases(std::vector<Case>& cases) {
       }
     }
     add_loss(cases, {0, 10, false, true, true, 0.1f}, layout);
+  }
+  for (const Layout& layout : {kPacked, kGaps}) {
+    for (const Shape& shape : {Shape{3, 1}, Shape{3, 2}, Shape{5, 17}, Shape{2, 196}, Shape{0, 7}}) {
+      add_softmax(cases, shape, layout);
+    }
   }
   for (std::int64_t count : {1, 17, 300, 1030}) add_optimizer(cases, count);
 }

@@ -83,6 +83,7 @@ const Window kDepthwiseWindows[] = {
     depthwise({1, 4, 4, 32}, 3, {2, 0, 1, 1}),  depthwise({2, 7, 7, 96}, 3, {1, 1, 1, 1}),
     depthwise({1, 14, 3, 48}, 3, {2, 0, 1, 1}), depthwise({1, 6, 7, 9}, 5, {2, 2, 2, 2}),
     depthwise({1, 5, 4, 20}, 3, {0, 0, 1, 1}),  depthwise({0, 4, 4, 16}, 3, {1, 1, 1, 1}),
+    depthwise({2, 9, 1, 20}, 1, {0, 0, 0, 0}),  // a factor for each channel
 };
 
 void add_depthwise(std::vector<Case>& cases, const Window& window, const Layout& layout, bool with_bias,

@@ -33,9 +33,10 @@ const Geometry kGeometries[] = {{1, 1, 1, 1, 2, 5},   {2, 3, 5, 3, 8, 16},  {1, 
 
 std::string text_of(const RetentionPattern& pattern) {
   constexpr const char* kForms[] = {"parallel", "chunkwise", "recurrent"};
-  std::string text = fmt::format("{} {}{}", kForms[static_cast<int>(pattern.form)],
-                                 pattern.bidirectional ? "bidirectional " : "",
-                                 pattern.decay == DecayKind::row ? "row" : "raster");
+  constexpr const char* kDecays[] = {"raster", "row", "manhattan"};
+  std::string text =
+      fmt::format("{} {}{}", kForms[static_cast<int>(pattern.form)],
+                  pattern.bidirectional ? "bidirectional " : "", kDecays[static_cast<int>(pattern.decay)]);
   if (pattern.form == RetentionForm::chunkwise) text += fmt::format(" chunk {}", pattern.chunk);
   return text;
 }
@@ -214,24 +215,27 @@ void add_block(std::vector<Case>& cases, const Geometry& geometry, const Retenti
 
 void add_retention_cases(std::vector<Case>& cases) {
   constexpr Layout kReversed{.reversed = 1};
-  // Every pattern meets every geometry; the options take turns.
   std::size_t turn = 0;
+  const auto add = [&](const Geometry& geometry, const RetentionPattern& pattern) {
+    const bool causal = !pattern.bidirectional;
+    const Options options[] = {
+        {}, {.row_scale = false, .states = causal, .layout = kGaps}, {.states = causal, .layout = kReversed}};
+    const BlockOptions block_options[] = {
+        {},
+        {.states = causal, .layout = kGaps},
+        {.gate = false, .head_norm = HeadNormKind::rms, .layout = kReversed},
+        {.rotation = false},
+        {.layout = kGaps}};
+    add_retention(cases, geometry, pattern, options[turn % std::size(options)]);
+    add_block(cases, geometry, pattern, block_options[turn % std::size(block_options)]);
+    ++turn;
+  };
+  // Every pattern meets every geometry; the options take turns.
   for (const Geometry& geometry : kGeometries) {
-    for (const RetentionPattern& pattern : patterns_of(geometry)) {
-      const bool causal = !pattern.bidirectional;
-      const Options options[] = {{},
-                                 {.row_scale = false, .states = causal, .layout = kGaps},
-                                 {.states = causal, .layout = kReversed}};
-      const BlockOptions block_options[] = {
-          {},
-          {.states = causal, .layout = kGaps},
-          {.gate = false, .head_norm = HeadNormKind::rms, .layout = kReversed},
-          {.rotation = false},
-          {.layout = kGaps}};
-      add_retention(cases, geometry, pattern, options[turn % std::size(options)]);
-      add_block(cases, geometry, pattern, block_options[turn % std::size(block_options)]);
-      ++turn;
-    }
+    for (const RetentionPattern& pattern : patterns_of(geometry)) add(geometry, pattern);
+  }
+  for (const Geometry& geometry : kGeometries) {
+    add(geometry, {.decay = DecayKind::manhattan, .bidirectional = true, .row_width = geometry.width});
   }
 }
 

@@ -31,7 +31,7 @@ Tensor AttentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
                           .log_sum_exp = log_sum_exp,
                           .scale = scale_});
   pass.save(std::move(qkv));
-  Tensor y = pass.make(residual.view().shape());
+  Tensor y = pass.make({batch, tokens, width_});
   out_.forward(pass, mixed, y, {.residual = residual});
   pass.save(std::move(mixed));
   pass.save(std::move(log_sum_exp));

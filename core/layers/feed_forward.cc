@@ -21,12 +21,12 @@ FeedForward::FeedForward(ParameterTable& table, const std::string& name, std::in
       second_(table, name + ".fc2", hidden, width, start) {}
 
 Tensor FeedForward::forward(Pass& pass, Tensor x, Tensor residual) const {
-  const Shape hidden_shape = with_width(x, hidden_);
+  const Shape shape = x.view().shape(), hidden_shape = with_width(x, hidden_);
   Tensor before = pass.training() ? pass.make(hidden_shape) : Tensor();
   Tensor hidden = pass.make(hidden_shape);
   first_.forward(pass, x, hidden, {.pre_activation = before, .activation = ops::ActivationKind::gelu});
   x = {};
-  Tensor y = pass.make(residual.view().shape());
+  Tensor y = pass.make(shape);
   second_.forward(pass, hidden, y, {.residual = residual});
   pass.save(std::move(before));
   return y;

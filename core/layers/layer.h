@@ -22,10 +22,10 @@ class Layer {
   virtual Tensor backward(Pass& pass, Tensor d_y) const = 0;
 };
 
-// y = residual + f(x): the last GEMM of f adds the residual for free. backward: d_y → ∂/∂x only; the
-// residual's own gradient is d_y and belongs to the caller. A branch does not save x: the caller gives it to
-// backward again, and may make it anew (a norm's output costs less time to repeat than memory to keep).
-// The branch may return its gradient in x's memory.
+// y = residual + f(x): the last GEMM of f adds the residual for free; an empty residual is 0. backward: d_y →
+// ∂/∂x only; the residual's own gradient is d_y and belongs to the caller. A branch does not save x: the
+// caller gives it to backward again, and may make it anew (a norm's output costs less time to repeat than
+// memory to keep). The branch may return its gradient in x's memory.
 class Branch {
  public:
   virtual ~Branch() = default;

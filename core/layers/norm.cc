@@ -7,7 +7,7 @@
 namespace vretnet::layers {
 
 Norm::Norm(ParameterTable& table, const std::string& name, std::int64_t width, double epsilon)
-    : gain_(table.add({name + ".weight", {width}, {Initial::ones}, /*decays=*/false})),
+    : gain_(table.add({name + ".weight", {width}, {Initial::constant, 1}, /*decays=*/false})),
       bias_(table.add({name + ".bias", {width}, {Initial::zeros}, /*decays=*/false})),
       epsilon_(static_cast<float>(epsilon)) {}
 

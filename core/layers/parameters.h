@@ -11,11 +11,11 @@
 
 namespace vretnet::layers {
 
-// How a tensor starts. `scale` is the half-width of uniform, the deviation of truncated_normal (cut at ±2
-// deviations), unused otherwise. Xavier uniform with gain g on [out, in] is uniform with scale
-// g·√(6/(in+out)).
+// How a tensor starts. `scale` is the value of constant, the half-width of uniform, the deviation of
+// truncated_normal (cut at ±2 deviations), unused by zeros. Xavier uniform with gain g on [out, in] is
+// uniform with scale g·√(6/(in+out)).
 struct Initial {
-  enum Kind : std::uint8_t { zeros, ones, uniform, truncated_normal } kind = zeros;
+  enum Kind : std::uint8_t { zeros, constant, uniform, truncated_normal } kind = zeros;
   double scale = 0;
 };
 Initial xavier_uniform(std::int64_t fan_in, std::int64_t fan_out, double gain);

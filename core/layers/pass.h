@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/layers/parameters.h"
+#include "core/layers/scan_order.h"
 #include "core/layers/tables.h"
 #include "core/ops/backend.h"
 #include "core/tensor/arena.h"
@@ -40,6 +41,13 @@ class StreamState {
   std::map<std::pair<const void*, int>, Allocation> kept_;
 };
 
+// Looks on while a pass runs, to explain what a model did; called for every retention, after it ran.
+class RetentionObserver {
+ public:
+  virtual ~RetentionObserver() = default;
+  virtual void saw(const ops::RetentionBlock& block, const ScanOrder& order) = 0;
+};
+
 class Pass {
  public:
   struct Options {
@@ -58,6 +66,8 @@ class Pass {
   void start(Arena& arena, const Place& place, bool measuring = false, StreamState* stream = nullptr);
 
   const Options& options() const { return options_; }
+  void observe(RetentionObserver* observer) { observer_ = observer; }  // null: nobody
+  RetentionObserver* observer() const { return measuring_ ? nullptr : observer_; }
   bool training() const { return options_.mode == Mode::training; }
   const Place& place() const { return place_; }
   Place& place() { return place_; }  // the patch embedding sets the grid it made
@@ -94,6 +104,7 @@ class Pass {
   Options options_;
   Arena* arena_ = nullptr;
   StreamState* stream_ = nullptr;
+  RetentionObserver* observer_ = nullptr;
   Place place_;
   bool measuring_ = false;
   std::vector<Tensor> saved_;

@@ -8,15 +8,19 @@
 namespace vretnet::layers {
 
 enum class Pool : std::uint8_t {
-  mean,   // of all tokens
-  last,   // the last token of the raster: all that came before it, in a causal model
-  token,  // the first one, where a class token stands
+  mean,      // of all tokens
+  last,      // the last token of the raster: all that came before it, in a causal model
+  token,     // the first one, where a class token stands
+  sequence,  // of all tokens, weighed by softmax over the tokens of LN(x)·w (Hassani et al. 2021); w is
+             // learned
 };
 
 // pooled = pool(LN(x)).
 class NormAndPool {
  public:
-  NormAndPool(Norm norm, Pool pool) : norm_(norm), pool_(pool) {}
+  // Adds `name`.weight [1, width] for Pool::sequence: a bias would change nothing, as softmax does not see
+  // it.
+  NormAndPool(ParameterTable& table, const std::string& name, Norm norm, Pool pool, std::int64_t width);
 
   // x [batch, tokens, width] → [batch, width]. A stream's mean runs over all tokens seen so far, and its last
   // token is the newest.
@@ -26,9 +30,13 @@ class NormAndPool {
 
  private:
   Tensor forward_mean(Pass& pass, Tensor x) const;
+  Tensor forward_sequence(Pass& pass, Tensor x) const;
+  Tensor backward_sequence(Pass& pass, const Norm::Kept& kept, const View& weights,
+                           const View& d_pooled) const;
 
   Norm norm_;
   Pool pool_;
+  ParameterId weight_ = -1;  // of Pool::sequence
 };
 
 }  // namespace vretnet::layers

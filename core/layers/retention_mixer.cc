@@ -45,14 +45,14 @@ std::optional<DepthwiseConvolution> make_lepe(ParameterTable& table, const std::
 
 }  // namespace
 
-ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& settings,
-                                     std::int64_t tokens) {
+ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& settings, std::int64_t tokens,
+                                     std::int64_t line) {
   using ops::RetentionForm;
-  const std::int64_t row_width = pass.place().width;
-  std::int64_t chunk = pass.options().chunk_rows * row_width;
+  std::int64_t chunk = pass.options().chunk_rows * line;
   if (settings.decay == ops::DecayKind::raster) chunk = std::min(chunk, kLongestRasterChunk);
   ops::RetentionPattern pattern{
-      .decay = settings.decay, .bidirectional = settings.bidirectional, .row_width = row_width};
+      .decay = settings.decay, .bidirectional = settings.bidirectional, .row_width = line};
+  if (settings.decay == ops::DecayKind::manhattan) return pattern;
   switch (pass.options().form) {
     case FormChoice::parallel:
       pattern.form = RetentionForm::parallel;
@@ -86,6 +86,7 @@ ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& 
 RetentionMixer::RetentionMixer(ParameterTable& table, const std::string& name,
                                const RetentionSettings& settings)
     : settings_(settings),
+      orders_(scan_orders(settings.reading, settings.heads)),
       stacked_(add_projections(table, name, settings)),
       lepe_(make_lepe(table, name, settings)),
       out_(add_out_projection(table, name, settings)) {}
@@ -96,33 +97,30 @@ RetentionMixer::Parts RetentionMixer::parts(const View& stacked) const {
           settings_.gate ? stacked.slice(2, 2 * width + values, values) : View()};
 }
 
-View RetentionMixer::reading(const View& x) const {
-  if (!x) return x;
-  const View heads = x.split(2, settings_.heads);
-  return settings_.backwards ? heads.reversed(1) : heads;
-}
-
 template <class BlockOp>
-BlockOp RetentionMixer::block_op(Pass& pass, const Parts& parts) const {
+BlockOp RetentionMixer::block_op(Pass& pass, const Parts& parts, const ScanOrder& order) const {
   const Place& place = pass.place();
   const std::int64_t tokens = parts.q.extent(1), key_width = settings_.width / settings_.heads;
-  const ops::RetentionPattern pattern = choose_pattern(pass, settings_, tokens);
+  const std::int64_t line = order.by_columns ? place.height : place.width;
+  const ops::RetentionPattern pattern = choose_pattern(pass, settings_, tokens, line);
   const TableCache::Rotation rotation = pass.tables().rotation({.position = settings_.position,
                                                                 .key_width = key_width,
-                                                                .row_width = place.width,
+                                                                .row_width = line,
                                                                 .first_token = place.first_token,
                                                                 .tokens = tokens});
   BlockOp op;
-  op.q = reading(parts.q);
-  op.k = reading(parts.k);
-  op.v = reading(parts.v);
-  op.g = reading(parts.g);
+  op.q = in_order(parts.q, settings_.heads, order);
+  op.k = in_order(parts.k, settings_.heads, order);
+  op.v = in_order(parts.v, settings_.heads, order);
+  op.g = in_order(parts.g, settings_.heads, order);
   op.cosine = rotation.cosine;
   op.sine = rotation.sine;
   op.tables = pass.tables().decay({.pattern = pattern,
                                    .heads = static_cast<int>(settings_.heads),
+                                   .first_head = static_cast<int>(order.first_head),
+                                   .head_step = static_cast<int>(order.head_step),
                                    .speed = settings_.speed,
-                                   .height = place.height,
+                                   .height = order.by_columns ? place.width : place.height,
                                    .first_token = place.first_token,
                                    .tokens = tokens});
   op.pattern = pattern;
@@ -132,6 +130,24 @@ BlockOp RetentionMixer::block_op(Pass& pass, const Parts& parts) const {
   return op;
 }
 
+// All heads, though half of them are read: one copy in place of one for each order and part.
+Tensor RetentionMixer::by_columns(Pass& pass, const View& by_rows) const {
+  if (settings_.reading != Reading::cross) return {};
+  const Place& place = pass.place();
+  Tensor columns = pass.make(by_rows.shape());
+  pass.run(ops::Convert{.x = by_rows.split(1, place.height).transposed(1, 2),
+                        .y = columns.view().split(1, place.width)});
+  return columns;
+}
+
+void RetentionMixer::to_rows(Pass& pass, const View& by_columns, const View& by_rows, const ScanOrder& order,
+                             ops::Write write) const {
+  const Place& place = pass.place();
+  pass.run(ops::Convert{.x = in_lines(by_columns, place.width, settings_.heads, order).transposed(1, 2),
+                        .y = in_lines(by_rows, place.height, settings_.heads, order),
+                        .write = write});
+}
+
 Tensor RetentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
   const std::int64_t batch = x.view().extent(0), tokens = x.view().extent(1), heads = settings_.heads;
   const std::int64_t stacked_width = 2 * settings_.width + (settings_.gate ? 2 : 1) * settings_.value_width;
@@ -139,23 +155,29 @@ Tensor RetentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
   stacked_.forward(pass, x, stacked);
   x = {};
 
-  const Parts in = parts(stacked);
   Tensor mixed = pass.make({batch, tokens, settings_.value_width});
-  auto block = block_op<ops::RetentionBlock>(pass, in);
-  block.y = reading(mixed);
-  if (lepe_) {
-    lepe_->forward(pass, in.v, View(), mixed);
-    block.write = ops::Write::accumulate;
+  if (lepe_) lepe_->forward(pass, parts(stacked).v, View(), mixed);
+  const ops::Write write = lepe_ ? ops::Write::accumulate : ops::Write::overwrite;
+  Tensor columns = by_columns(pass, stacked);
+  const Tensor mixed_columns = columns ? pass.make(mixed.view().shape()) : Tensor();
+  for (const ScanOrder& order : orders_) {
+    auto block = block_op<ops::RetentionBlock>(pass, parts(order.by_columns ? columns : stacked), order);
+    block.y = in_order(order.by_columns ? mixed_columns : mixed, heads, order);
+    if (!order.by_columns) block.write = write;
+    if (pass.place().streaming) {
+      check(!settings_.bidirectional && settings_.reading == Reading::forwards,
+            "only a causal layer streams, {} heads", heads);
+      block.state_in = block.state_out =
+          pass.carried_wide(this, 0, {batch, heads, settings_.width / heads, settings_.value_width / heads});
+    }
+    pass.run(block);
+    if (pass.observer()) pass.observer()->saw(block, order);
+    if (order.by_columns) to_rows(pass, mixed_columns, mixed, order, write);
   }
-  if (pass.place().streaming) {
-    check(!settings_.bidirectional && !settings_.backwards, "only a causal layer streams, {} heads", heads);
-    block.state_in = block.state_out =
-        pass.carried_wide(this, 0, {batch, heads, settings_.width / heads, settings_.value_width / heads});
-  }
-  pass.run(block);
+  columns = {};
 
   pass.save(std::move(stacked));
-  Tensor y = pass.make(residual.view().shape());
+  Tensor y = pass.make({batch, tokens, settings_.width});
   out_.forward(pass, mixed, y, {.residual = residual});
   pass.save(std::move(mixed));
   return y;
@@ -168,15 +190,31 @@ Tensor RetentionMixer::backward(Pass& pass, Tensor d_y, Tensor x) const {
   out_.input_gradient(pass, d_y, d_mixed);
 
   Tensor d_stacked = pass.make(stacked.view().shape());
-  const Parts in = parts(stacked), d_in = parts(d_stacked);
-  auto block = block_op<ops::RetentionBlockGradient>(pass, in);
-  block.d_y = reading(d_mixed);
-  block.d_q = reading(d_in.q);
-  block.d_k = reading(d_in.k);
-  block.d_v = reading(d_in.v);
-  block.d_g = reading(d_in.g);
-  pass.run(block);
-  if (lepe_) lepe_->backward(pass, in.v, d_mixed, View(), d_in.v, ops::Write::accumulate);
+  {
+    const Tensor columns = by_columns(pass, stacked), d_mixed_columns = by_columns(pass, d_mixed);
+    const Tensor d_columns = columns ? pass.make(stacked.view().shape()) : Tensor();
+    for (const ScanOrder& order : orders_) {
+      const auto here = [&](const Tensor& by_row, const Tensor& by_column) -> const Tensor& {
+        return order.by_columns ? by_column : by_row;
+      };
+      const Parts d_in = parts(here(d_stacked, d_columns));
+      auto block = block_op<ops::RetentionBlockGradient>(pass, parts(here(stacked, columns)), order);
+      block.d_y = in_order(here(d_mixed, d_mixed_columns), settings_.heads, order);
+      block.d_q = in_order(d_in.q, settings_.heads, order);
+      block.d_k = in_order(d_in.k, settings_.heads, order);
+      block.d_v = in_order(d_in.v, settings_.heads, order);
+      block.d_g = in_order(d_in.g, settings_.heads, order);
+      pass.run(block);
+      if (!order.by_columns) continue;
+      const Parts d_out = parts(d_stacked);
+      to_rows(pass, d_in.q, d_out.q, order, ops::Write::overwrite);
+      to_rows(pass, d_in.k, d_out.k, order, ops::Write::overwrite);
+      to_rows(pass, d_in.v, d_out.v, order, ops::Write::overwrite);
+      if (d_in.g) to_rows(pass, d_in.g, d_out.g, order, ops::Write::overwrite);
+    }
+  }
+  if (lepe_)
+    lepe_->backward(pass, parts(stacked).v, d_mixed, View(), parts(d_stacked).v, ops::Write::accumulate);
   d_mixed = stacked = {};
 
   stacked_.weight_gradient(pass, x, d_stacked);

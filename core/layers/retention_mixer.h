@@ -4,10 +4,12 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/layers/depthwise_convolution.h"
 #include "core/layers/layer.h"
 #include "core/layers/linear.h"
+#include "core/layers/scan_order.h"
 
 namespace vretnet::layers {
 
@@ -18,7 +20,7 @@ struct RetentionSettings {
   retention::DecaySpeed speed = retention::DecaySpeed::slow;
   retention::Position position = retention::Position::raster;
   bool bidirectional = false;
-  bool backwards = false;  // this layer reads the image from its last token to its first
+  Reading reading = Reading::forwards;  // cross: heads in four orders
   bool gate = true;
   bool lepe = false;  // adds a depthwise convolution of the values, in image order
   bool row_causal_lepe = false;
@@ -26,11 +28,12 @@ struct RetentionSettings {
   double head_norm_epsilon = 1e-6;
 };
 
-// The pattern that `pass` runs such a layer by on `tokens` tokens: the form asked for, or the cheaper of
-// parallel and chunkwise by their FLOPs; a chunk is pass.options().chunk_rows patch rows (raster chunks are
-// cut to 64 tokens).
-ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& settings,
-                                     std::int64_t tokens);
+// The pattern that `pass` runs such a layer by on `tokens` tokens in lines of `line` (patch rows, or columns
+// for a scan by columns): the form asked for, or the cheaper of parallel and chunkwise by their FLOPs; a
+// chunk is pass.options().chunk_rows lines (raster chunks are cut to 64 tokens). Manhattan decay is always
+// parallel.
+ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& settings, std::int64_t tokens,
+                                     std::int64_t line);
 
 class RetentionMixer : public Branch {
  public:
@@ -47,12 +50,16 @@ class RetentionMixer : public Branch {
     View q, k, v, g;  // g is empty without a gate
   };
   Parts parts(const View& stacked) const;
-  View reading(const View& x) const;  // [batch, tokens, heads, d], in the order in which the heads read
-  // The fields that RetentionBlock and its gradient share.
+  // The fields that RetentionBlock and its gradient share, for the heads of one order.
   template <class BlockOp>
-  BlockOp block_op(Pass& pass, const Parts& parts) const;
+  BlockOp block_op(Pass& pass, const Parts& parts, const ScanOrder& order) const;
+  Tensor by_columns(Pass& pass, const View& by_rows) const;  // all heads; empty where no order reads columns
+  // Copies what the heads of an order by columns made back into tokens by rows.
+  void to_rows(Pass& pass, const View& by_columns, const View& by_rows, const ScanOrder& order,
+               ops::Write write) const;
 
   RetentionSettings settings_;
+  std::vector<ScanOrder> orders_;
   Linear stacked_;
   std::optional<DepthwiseConvolution> lepe_;
   Linear out_;

@@ -16,8 +16,8 @@ std::vector<double> initial_values(const layers::ParameterTable& table, std::uin
       switch (initial.kind) {
         case layers::Initial::zeros:
           break;
-        case layers::Initial::ones:
-          value = 1;
+        case layers::Initial::constant:
+          value = initial.scale;
           break;
         case layers::Initial::uniform:
           value = random.uniform(-initial.scale, initial.scale);

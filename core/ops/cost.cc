@@ -61,6 +61,9 @@ double cost(const Add& op) {
 double cost(const BroadcastAdd& op) {
   return elements(op.y);
 }
+double cost(const ScaleSamples& op) {
+  return (op.residual ? 2 : 1) * elements(op.y);
+}
 double cost(const Activation& op) {
   return kFunction * elements(op.x);
 }
@@ -130,6 +133,12 @@ double cost(const PoolTokens& op) {
 }
 double cost(const PoolTokensGradient& op) {
   return op.kind == PoolKind::mean ? elements(op.d_x) : 0;
+}
+double cost(const Softmax& op) {
+  return (2 * kFunction + 3) * elements(op.x);
+}
+double cost(const SoftmaxGradient& op) {
+  return 4 * elements(op.y);
 }
 double cost(const CrossEntropy& op) {
   return (2 * kFunction + 6) * elements(op.logits);

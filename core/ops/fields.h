@@ -110,6 +110,10 @@ inline auto fields(const Add& op) {
 inline auto fields(const BroadcastAdd& op) {
   return std::array{in("x", op.x), in("addend", op.addend), out("y", op.y)};
 }
+inline auto fields(const ScaleSamples& op) {
+  return std::array{in("x", op.x), wide(in("scale", op.scale)), maybe_in("residual", op.residual),
+                    out("y", op.y)};
+}
 inline auto fields(const Activation& op) {
   return std::array{in("x", op.x), out("y", op.y)};
 }
@@ -214,6 +218,12 @@ inline auto fields(const PoolTokens& op) {
 }
 inline auto fields(const PoolTokensGradient& op) {
   return std::array{in("d_y", op.d_y), out("d_x", op.d_x)};
+}
+inline auto fields(const Softmax& op) {
+  return std::array{in("x", op.x), out("y", op.y)};
+}
+inline auto fields(const SoftmaxGradient& op) {
+  return std::array{in("y", op.y), in("d_y", op.d_y), out("d_x", op.d_x)};
 }
 inline auto fields(const CrossEntropy& op) {
   return std::array{wide(in("logits", op.logits)), in("targets", op.targets),

@@ -42,6 +42,9 @@ const char* name(const Add&) {
 const char* name(const BroadcastAdd&) {
   return "BroadcastAdd";
 }
+const char* name(const ScaleSamples&) {
+  return "ScaleSamples";
+}
 const char* name(const Activation&) {
   return "Activation";
 }
@@ -92,6 +95,12 @@ const char* name(const PoolTokens&) {
 }
 const char* name(const PoolTokensGradient&) {
   return "PoolTokensGradient";
+}
+const char* name(const Softmax&) {
+  return "Softmax";
+}
+const char* name(const SoftmaxGradient&) {
+  return "SoftmaxGradient";
 }
 const char* name(const CrossEntropy&) {
   return "CrossEntropy";

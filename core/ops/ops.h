@@ -129,6 +129,13 @@ struct BroadcastAdd {
   View x, addend, y;
 };
 
+// y[b, …] = scale[b]·x[b, …] + residual[b, …]: a residual branch that some images of a batch leave out
+// (stochastic depth, Huang et al. 2016), and, without residual, its gradient. x, residual (optional), y
+// [batch, tokens, width], scale [batch]; y may be x or residual.
+struct ScaleSamples {
+  View x, scale, residual, y;
+};
+
 // y = activation(x); d_x = d_y · activation'(x). d_x may be d_y. The gradient can give y again, in a view
 // that may be x, so that a layer keeps x alone.
 struct Activation {
@@ -196,7 +203,10 @@ struct Rotate {
 };
 
 enum class RetentionForm : std::uint8_t { parallel, chunkwise, recurrent };
-enum class DecayKind : std::uint8_t { raster, row };
+// D[n, m] is a power of γ: of the distance in raster order; of the rows between n and m, within a row of the
+// columns (one state carries both); of rows and columns together (manhattan, RMT: bidirectional and in the
+// parallel form only).
+enum class DecayKind : std::uint8_t { raster, row, manhattan };
 
 // How one retention runs: tokens are read in the views' order (a reversed view reads the image backwards).
 struct RetentionPattern {
@@ -204,7 +214,7 @@ struct RetentionPattern {
   RetentionForm form = RetentionForm::parallel;
   DecayKind decay = DecayKind::raster;
   bool bidirectional = false;
-  std::int64_t row_width = 0;  // W, the tokens of one patch row; row decay needs it
+  std::int64_t row_width = 0;  // W, the tokens of one patch row; row and manhattan decay need it
   std::int64_t chunk = 0;  // chunkwise: tokens of a chunk (row decay: whole rows); the last may be shorter
 };
 
@@ -303,6 +313,15 @@ struct PoolTokensGradient {
   float scale = 1;
 };
 
+// y = softmax(x), row by row; d_x = y ⊙ (d_y − Σ d_y·y). x, y, d_y, d_x [rows, width]; y may be x, d_x may be
+// d_y.
+struct Softmax {
+  View x, y;
+};
+struct SoftmaxGradient {
+  View y, d_y, d_x;
+};
+
 // t = (1 − smoothing)·targets + smoothing·(Σ targets)/classes;  loss[b] = −Σ_c w_c t_c log
 // softmax(logits[b])_c; d_logits[b] = gradient_scale · ∂loss[b]/∂logits[b]. logits, targets, d_logits [batch,
 // classes], loss [batch], class_weight [classes] (optional, w = 1). d_logits is optional.
@@ -344,10 +363,10 @@ struct Lerp {
 using Op =
     std::variant<Gemm, Convert, ColumnSum, Convolution, ConvolutionInputGradient, ConvolutionWeightGradient,
                  Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient, Patches, Add, BroadcastAdd,
-                 Activation, ActivationGradient, Gate, GateGradient, LayerNorm, LayerNormGradient, HeadNorm,
-                 HeadNormGradient, Rotate, Retention, RetentionGradient, RetentionBlock,
-                 RetentionBlockGradient, Attention, AttentionGradient, PoolTokens, PoolTokensGradient,
-                 CrossEntropy, SquaredNorm, AdamW, Lerp>;
+                 ScaleSamples, Activation, ActivationGradient, Gate, GateGradient, LayerNorm,
+                 LayerNormGradient, HeadNorm, HeadNormGradient, Rotate, Retention, RetentionGradient,
+                 RetentionBlock, RetentionBlockGradient, Attention, AttentionGradient, PoolTokens,
+                 PoolTokensGradient, Softmax, SoftmaxGradient, CrossEntropy, SquaredNorm, AdamW, Lerp>;
 
 const char* name_of(const Op& op);  // "LayerNormGradient"
 // The name with what decides the op's cost: of a Gemm M x N x K and what is fused to it ("Gemm 197x768x192

@@ -111,6 +111,12 @@ void validate_one(const BroadcastAdd& op) {
   expect_shape("BroadcastAdd.x", op.x, op.y.shape());
   expect_shape("BroadcastAdd.addend", op.addend, {op.y.extent(1), op.y.extent(2)});
 }
+void validate_one(const ScaleSamples& op) {
+  expect_rank("ScaleSamples.y", op.y, 3);
+  expect_shape("ScaleSamples.x", op.x, op.y.shape());
+  expect_shape("ScaleSamples.scale", op.scale, {op.y.extent(0)});
+  expect_shape_if_given("ScaleSamples.residual", op.residual, op.y.shape());
+}
 void validate_one(const Activation& op) {
   expect_shape("Activation.y", op.y, op.x.shape());
 }
@@ -185,6 +191,16 @@ void validate_one(const PoolTokensGradient& op) {
   expect_shape("PoolTokensGradient.d_y", op.d_y, {op.d_x.extent(0), op.d_x.extent(2)});
 }
 
+void validate_one(const Softmax& op) {
+  expect_rank("Softmax.x", op.x, 2);
+  check(op.x.extent(1) > 0, "Softmax over {} elements", op.x.extent(1));
+  expect_shape("Softmax.y", op.y, op.x.shape());
+}
+void validate_one(const SoftmaxGradient& op) {
+  expect_rank("SoftmaxGradient.y", op.y, 2);
+  expect_shape("SoftmaxGradient.d_y", op.d_y, op.y.shape());
+  expect_shape("SoftmaxGradient.d_x", op.d_x, op.y.shape());
+}
 void validate_one(const CrossEntropy& op) {
   expect_rank("CrossEntropy.logits", op.logits, 2);
   check(op.logits.extent(1) > 0, "CrossEntropy over {} classes", op.logits.extent(1));

@@ -21,10 +21,13 @@ RetentionShape shape_of(const auto& op) {
 
 void expect_tables(const DecayTables& tables, const RetentionPattern& pattern, const RetentionShape& shape) {
   const std::int64_t heads = shape.heads, tokens = shape.tokens;
-  if (pattern.decay == DecayKind::row) {
+  if (pattern.decay != DecayKind::raster) {
     check(pattern.row_width > 0 && tokens % pattern.row_width == 0, "{} tokens in rows of {}", tokens,
           pattern.row_width);
   }
+  check(pattern.decay != DecayKind::manhattan ||
+            (pattern.bidirectional && pattern.form == RetentionForm::parallel),
+        "manhattan decay is bidirectional and parallel, not form {}", static_cast<int>(pattern.form));
   expect_shape("a retention's gamma", tables.gamma, {heads});
   expect_shape_if_given("a retention's row_scale", tables.row_scale, {heads, tokens});
   if (pattern.form == RetentionForm::recurrent) return;

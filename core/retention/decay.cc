@@ -19,11 +19,11 @@ double power(double delta, std::int64_t k) {
 
 // The k of D[n, m] = γ^k, or −1 where D[n, m] = 0.
 std::int64_t decay_exponent(const RetentionPattern& pattern, std::int64_t n, std::int64_t m) {
-  const bool by_row = pattern.decay == DecayKind::row;
-  const std::int64_t rows = by_row ? n / pattern.row_width - m / pattern.row_width : 0;
-  if (by_row && rows == 0) return std::abs(n - m);
-  const std::int64_t steps = by_row ? rows : n - m;
-  return steps < 0 && !pattern.bidirectional ? -1 : std::abs(steps);
+  if (pattern.decay == DecayKind::raster) return n < m && !pattern.bidirectional ? -1 : std::abs(n - m);
+  const std::int64_t width = pattern.row_width, rows = n / width - m / width;
+  if (pattern.decay == DecayKind::manhattan) return std::abs(rows) + std::abs(n % width - m % width);
+  if (rows == 0) return std::abs(n - m);
+  return rows < 0 && !pattern.bidirectional ? -1 : std::abs(rows);
 }
 
 // E(a) = γ + … + γ^a.
@@ -40,14 +40,20 @@ void check_spec(const DecaySpec& spec) {
   const RetentionPattern& pattern = spec.pattern;
   check(spec.heads > 0 && spec.tokens > 0 && spec.first_token >= 0, "{} heads, tokens {}+{}", spec.heads,
         spec.first_token, spec.tokens);
+  check(spec.first_head >= 0 && spec.first_head < spec.heads && spec.head_step > 0,
+        "head {} of {}, then every {}", spec.first_head, spec.heads, spec.head_step);
   check(pattern.form != RetentionForm::chunkwise || pattern.chunk > 0, "chunks of {} tokens", pattern.chunk);
-  if (pattern.decay == DecayKind::row) {
+  if (pattern.decay != DecayKind::raster) {
     const std::int64_t width = pattern.row_width;
     check(width > 0 && spec.first_token % width == 0 && spec.tokens % width == 0,
-          "row decay takes whole rows: tokens {}+{} in rows of {}", spec.first_token, spec.tokens, width);
+          "a decay by rows takes whole rows: tokens {}+{} in rows of {}", spec.first_token, spec.tokens,
+          width);
     check(pattern.form != RetentionForm::chunkwise || pattern.chunk % width == 0,
           "row decay takes chunks of whole rows: {} tokens in rows of {}", pattern.chunk, width);
   }
+  check(pattern.decay != DecayKind::manhattan ||
+            (pattern.bidirectional && pattern.form == RetentionForm::parallel),
+        "manhattan decay is bidirectional and parallel, not form {}", static_cast<int>(pattern.form));
   if (pattern.bidirectional) {
     check(spec.first_token == 0 && spec.tokens == spec.height * pattern.row_width,
           "a bidirectional call sees all tokens: {}+{} of {} rows of {}", spec.first_token, spec.tokens,
@@ -107,6 +113,8 @@ double row_sum(const RetentionPattern& pattern, double delta, std::int64_t heigh
     return pattern.bidirectional ? two_sided_sum(delta, height * width, n) : 1 + one_sided_sum(delta, n);
   }
   const std::int64_t y = n / width, x = n % width;
+  if (pattern.decay == DecayKind::manhattan)
+    return two_sided_sum(delta, width, x) * two_sided_sum(delta, height, y);
   const double earlier_rows = one_sided_sum(delta, y);
   const double later_rows = pattern.bidirectional ? one_sided_sum(delta, height - 1 - y) : 0;
   return two_sided_sum(delta, width, x) + static_cast<double>(width) * (earlier_rows + later_rows);
@@ -114,10 +122,13 @@ double row_sum(const RetentionPattern& pattern, double delta, std::int64_t heigh
 
 HostDecayTables make_decay_tables(const DecaySpec& spec) {
   check_spec(spec);
-  HostDecayTables tables{.heads = spec.heads, .tokens = spec.tokens};
+  HostDecayTables tables{.tokens = spec.tokens};
   if (spec.pattern.form != RetentionForm::recurrent)
     tables.chunk = spec.pattern.form == RetentionForm::parallel ? spec.tokens : spec.pattern.chunk;
-  for (double delta : decay_complements(spec.heads, spec.speed)) {
+  const std::vector<double> deltas = decay_complements(spec.heads, spec.speed);
+  for (int head = spec.first_head; head < spec.heads; head += spec.head_step) {
+    const double delta = deltas[head];
+    ++tables.heads;
     tables.gamma.push_back(1 - delta);
     if (tables.chunk > 0) append_chunk_tables(spec, delta, tables);
     for (std::int64_t t = 0; t < spec.tokens; ++t)

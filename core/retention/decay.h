@@ -19,7 +19,8 @@ std::vector<double> decay_complements(int heads, DecaySpeed speed);
 // use for height: streams may be of any length.
 struct DecaySpec {
   ops::RetentionPattern pattern;
-  int heads = 1;
+  int heads = 1;                      // of the layer; their number decides the fast decays
+  int first_head = 0, head_step = 1;  // of which these get tables: first_head, first_head + head_step, …
   DecaySpeed speed = DecaySpeed::slow;
   std::int64_t height = 1;
   std::int64_t first_token = 0;
@@ -27,14 +28,14 @@ struct DecaySpec {
   bool operator==(const DecaySpec&) const = default;
 };
 
-// D[n, m] by its definition: causal or bidirectional, raster or row. n and m are absolute token positions.
+// D[n, m] by its definition: causal or bidirectional, by any decay. n and m are absolute token positions.
 double decay_mask(const ops::RetentionPattern& pattern, double delta, std::int64_t n, std::int64_t m);
 // s_n = Σ_m D[n, m] over the whole image, in closed form.
 double row_sum(const ops::RetentionPattern& pattern, double delta, std::int64_t height, std::int64_t n);
 
 // Host copies of ops::DecayTables, row-major, shapes as there. Empty where the pattern has no use for one.
 struct HostDecayTables {
-  std::int64_t heads = 0, chunk = 0, tokens = 0;
+  std::int64_t heads = 0, chunk = 0, tokens = 0;  // heads: those that have tables
   std::vector<double> gamma, mask, xi, zeta, carry, xi_up, zeta_up, row_scale;
 };
 HostDecayTables make_decay_tables(const DecaySpec& spec);

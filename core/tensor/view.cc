@@ -89,6 +89,17 @@ View View::select(int axis, std::int64_t index) const {
   return view;
 }
 
+View View::every(int axis, std::int64_t step, std::int64_t first) const {
+  axis = resolve(axis);
+  check(step > 0 && first >= 0 && first < shape_[axis], "every {} from {} of axis {} of {}", step, first,
+        axis, shape_.text());
+  View view = *this;
+  view.offset_ += first * strides_[axis];
+  view.shape_[axis] = (shape_[axis] - first + step - 1) / step;
+  view.strides_[axis] = step * strides_[axis];
+  return view;
+}
+
 View View::reversed(int axis) const {
   axis = resolve(axis);
   View view = *this;

@@ -68,8 +68,9 @@ class View {
   bool contiguous_from(int axis) const;  // axes axis … innermost have no gaps among themselves
 
   View slice(int axis, std::int64_t begin, std::int64_t count) const;
-  View select(int axis, std::int64_t index) const;  // one index; the axis disappears
-  View reversed(int axis) const;                    // the axis is read backwards
+  View select(int axis, std::int64_t index) const;                    // one index; the axis disappears
+  View every(int axis, std::int64_t step, std::int64_t first) const;  // indices first, first + step, …
+  View reversed(int axis) const;                                      // the axis is read backwards
   View transposed(int axis_a = -2, int axis_b = -1) const;
   View split(int axis, std::int64_t outer) const;  // [.., n, ..] → [.., outer, n/outer, ..]
   View merged(int axis) const;  // [.., a, b, ..] → [.., a·b, ..]; stride(a) = b·stride(b)

@@ -77,8 +77,9 @@ def make_retention():
     grid = itertools.product((False, True), (("raster", "slow"), ("raster", "fast"), ("row", "slow"), ("row", "fast")),
                              ("none", "raster", "axial"))
     for number, (bidirectional, (decay, speed), position) in enumerate(grid):
-        mask = reference.decay_mask(bidirectional, decay, speed, heads, height, width)
-        for head, delta in enumerate(reference.decay_complements(heads, speed)):
+        deltas = reference.decay_complements(heads, speed)
+        mask = reference.decay_mask(bidirectional, decay, deltas, height, width)
+        for head, delta in enumerate(deltas):
             closed = [reference.row_sum(bidirectional, decay, delta, height, width, n) for n in range(tokens)]
             np.testing.assert_allclose(closed, mask[head].sum(-1).numpy(), rtol=1e-14)
         case = f"{'bidirectional' if bidirectional else 'causal'}_{decay}_{speed}_{position}"
@@ -90,7 +91,7 @@ def make_retention():
         for x in (q, k, v):
             x.requires_grad_()
         out = reference.retention(
-            *(x.transpose(1, 2) for x in (q, k, v)), bidirectional=bidirectional, decay=decay, speed=speed,
+            *(x.transpose(1, 2) for x in (q, k, v)), bidirectional=bidirectional, decay=decay, deltas=deltas,
             position=position, height=height, width=width,
         ).transpose(1, 2)
         out.backward(d_o)

@@ -50,6 +50,11 @@ def configs():
         Config("local_causal_raster", (16, 12), in_chans=3, head_norm_epsilon=1e-2, **LOCAL),
         Config("local_bidirectional_raster_patch8", (24, 40), patch_size=8, scan="bidirectional",
                decay_speed="fast", **LOCAL),
+        Config("classic_cross_raster", (12, 20), width=30, heads=5, scan="cross", depth=3, layer_scale=0.5),
+        Config("local_cross_row_sequence", (20, 12), heads=4, width=32, in_chans=3, scan="cross", pool="sequence", **LOCAL,
+               **ROW_FAST_AXIAL),
+        Config("local_manhattan", (12, 20), scan="bidirectional", layer_scale=0.1, **LOCAL,
+               **ROW_FAST_AXIAL | {"decay": "manhattan"}),
         Config("vit", (16, 12), in_chans=3, **VIT),
         Config("vit_class_token", (12, 16), class_token=True, pool="token", **VIT),
         Config("vit_local", (20, 12), in_chans=3, width=30, **ATTENTION, **LOCAL),
@@ -162,7 +167,7 @@ def model_golden(config, seed, batch):
           f"norms {norms.min():.2f} … {norms.max():.2f}, float32 differs by {single:.1e}")
     metadata = {
         "kind": "model",
-        "model": json.dumps(dataclasses.asdict(config)),
+        "model": json.dumps({key: value for key, value in dataclasses.asdict(config).items() if key != "layer_scale" or value}),
         "training": json.dumps(TRAINING | {"seed": seed, "batch": batch}),
     }
     return metadata, tensors

@@ -12,7 +12,7 @@ from torch import nn
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The `model` object of a checkpoint, and two keys for the twin: mixer and class_token."""
+    """The `model` object of a checkpoint, and three that few models have: mixer, class_token, layer_scale."""
 
     name: str = "golden"
     image_size: tuple = (16, 16)  # height, width
@@ -24,11 +24,11 @@ class Config:
     value_factor: float = 2
     ffn_factor: float = 2
     stem: str = "patch"  # patch, conv
-    scan: str = "causal"  # causal, alternate, bidirectional
-    decay: str = "raster"  # raster, row
+    scan: str = "causal"  # causal, alternate, bidirectional, cross
+    decay: str = "raster"  # raster, row, manhattan
     decay_speed: str = "slow"  # slow, fast
     position: str = "raster"  # none, raster, axial
-    pool: str = "mean"  # mean, last, token
+    pool: str = "mean"  # mean, last, token, sequence
     learned_position: bool = False
     cpe: bool = False
     lepe: bool = False
@@ -39,6 +39,7 @@ class Config:
     classes: int = 10
     mixer: str = "retention"  # retention, attention
     class_token: bool = False
+    layer_scale: float = 0
 
     @property
     def grid(self):
@@ -60,16 +61,18 @@ def mask_exponent(bidirectional, decay, width, n, m):
     y_n, x_n, y_m, x_m = n // width, n % width, m // width, m % width
     if decay == "raster":
         return abs(n - m) if bidirectional or n >= m else None
+    if decay == "manhattan":
+        return abs(y_n - y_m) + abs(x_n - x_m)
     if y_n == y_m:
         return abs(x_n - x_m)
     return abs(y_n - y_m) if bidirectional or y_n > y_m else None
 
 
-def decay_mask(bidirectional, decay, speed, heads, height, width):
+def decay_mask(bidirectional, decay, deltas, height, width):
     """D [heads, tokens, tokens], float64, before the row scale."""
     tokens = height * width
-    mask = torch.zeros(heads, tokens, tokens, dtype=torch.float64)
-    for head, delta in enumerate(decay_complements(heads, speed)):
+    mask = torch.zeros(len(deltas), tokens, tokens, dtype=torch.float64)
+    for head, delta in enumerate(deltas):
         for n in range(tokens):
             for m in range(tokens):
                 exponent = mask_exponent(bidirectional, decay, width, n, m)
@@ -91,6 +94,8 @@ def row_sum(bidirectional, decay, delta, height, width, n):
 
     if decay == "raster":
         return both_sides(height * width, n) if bidirectional else 1 + geometric(n)
+    if decay == "manhattan":
+        return both_sides(width, x) * both_sides(height, y)
     rows = geometric(y) + (geometric(height - 1 - y) if bidirectional else 0)
     return both_sides(width, x) + width * rows
 
@@ -124,14 +129,28 @@ def rotate(x, angle):
     return torch.stack([a * cosine - b * sine, a * sine + b * cosine], dim=-1).flatten(-2)
 
 
-def retention(q, k, v, *, bidirectional, decay, speed, position, height, width):
+def retention(q, k, v, *, bidirectional, decay, deltas, position, height, width):
     """q, k [batch, heads, tokens, d_k], v [batch, heads, tokens, d_v], all as projected: k is scaled here.
     Tokens stand in the order in which they are read, height × width of them."""
     angle = angles(position, q.shape[-1], height, width)
     q, k = rotate(q, angle), rotate(k / math.sqrt(q.shape[-1]), angle)
-    mask = decay_mask(bidirectional, decay, speed, q.shape[1], height, width)
+    mask = decay_mask(bidirectional, decay, deltas, height, width)
     mask = mask / mask.sum(-1, keepdim=True).sqrt()
     return (q @ k.transpose(-1, -2) * mask.to(q)) @ v
+
+
+def reading_order(scan, layer, head, height, width):
+    """The image's tokens in the order in which a head reads them, and the height and width of that order."""
+    raster = torch.arange(height * width)
+    if scan != "cross":
+        return (raster.flip(0) if scan == "alternate" and layer % 2 == 1 else raster), height, width
+    by_columns = raster.view(height, width).T.flatten()
+    return [
+        (raster, height, width),
+        (raster.flip(0), height, width),
+        (by_columns, width, height),
+        (by_columns.flip(0), width, height),
+    ][head % 4]
 
 
 def head_norm(x, kind, epsilon):
@@ -160,7 +179,7 @@ class Retention(nn.Module):
     def __init__(self, config, layer):
         super().__init__()
         self.config = config
-        self.backwards = config.scan == "alternate" and layer % 2 == 1
+        self.layer = layer
         width, values = config.width, int(config.width * config.value_factor)
         self.q_proj = nn.Linear(width, width, bias=False)
         self.k_proj = nn.Linear(width, width, bias=False)
@@ -174,25 +193,24 @@ class Retention(nn.Module):
     def forward(self, x, grid):
         config = self.config
 
-        def heads_in_reading_order(y):
-            y = y.unflatten(-1, (config.heads, -1)).transpose(1, 2)
-            return y.flip(2) if self.backwards else y
-
         value = self.v_proj(x)
-        out = retention(
-            heads_in_reading_order(self.q_proj(x)),
-            heads_in_reading_order(self.k_proj(x)),
-            heads_in_reading_order(value),
-            bidirectional=config.scan == "bidirectional",
-            decay=config.decay,
-            speed=config.decay_speed,
-            position=config.position,
-            height=grid[0],
-            width=grid[1],
-        )
-        if self.backwards:
-            out = out.flip(2)
-        out = head_norm(out, config.head_norm, config.head_norm_epsilon).transpose(1, 2).flatten(2)
+        parts = [
+            y.unflatten(-1, (config.heads, -1)).transpose(1, 2) for y in (self.q_proj(x), self.k_proj(x), value)
+        ]
+        outs = []
+        for head, delta in enumerate(decay_complements(config.heads, config.decay_speed)):
+            order, height, width = reading_order(config.scan, self.layer, head, *grid)
+            read = retention(
+                *(part[:, head : head + 1, order] for part in parts),
+                bidirectional=config.scan == "bidirectional",
+                decay=config.decay,
+                deltas=[delta],
+                position=config.position,
+                height=height,
+                width=width,
+            )
+            outs.append(read[:, :, order.argsort()])
+        out = head_norm(torch.cat(outs, 1), config.head_norm, config.head_norm_epsilon).transpose(1, 2).flatten(2)
         if config.gate:
             out = F.silu(self.g_proj(x)) * out
         if config.lepe:
@@ -224,6 +242,26 @@ class Mlp(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
+class LayerScale(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((config.width,), float(config.layer_scale)))
+
+    def forward(self, x):
+        return x * self.gamma
+
+
+class SequencePool(nn.Module):
+    """The mean of the tokens by softmax(x·w) over them."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, config.width))
+
+    def forward(self, x):
+        return ((x @ self.weight.T).softmax(1) * x).sum(1)
+
+
 class Block(nn.Module):
     def __init__(self, config, layer):
         super().__init__()
@@ -235,12 +273,16 @@ class Block(nn.Module):
         self.add_module(self.mixer_name, mixer)
         self.norm2 = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.mlp = Mlp(config)
+        if config.layer_scale:
+            self.ls1, self.ls2 = LayerScale(config), LayerScale(config)
+        else:
+            self.ls1 = self.ls2 = nn.Identity()
 
     def forward(self, x, grid):
         if hasattr(self, "cpe"):
             x = x + self.cpe(x, grid)
-        x = x + getattr(self, self.mixer_name)(self.norm1(x), grid)
-        return x + self.mlp(self.norm2(x))
+        x = x + self.ls1(getattr(self, self.mixer_name)(self.norm1(x), grid))
+        return x + self.ls2(self.mlp(self.norm2(x)))
 
 
 class StemStage(nn.Module):
@@ -286,6 +328,8 @@ class VisionRetNet(nn.Module):
             self.pos_embed = nn.Parameter(torch.zeros(1, tokens + config.class_token, config.width))
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        if config.pool == "sequence":
+            self.attention_pool = SequencePool(config)
         self.head = nn.Linear(config.width, config.classes)
 
     def forward(self, images):
@@ -299,5 +343,10 @@ class VisionRetNet(nn.Module):
         for block in self.blocks:
             x = block(x, config.grid)
         x = self.norm(x)
-        pooled = {"mean": lambda: x.mean(1), "last": lambda: x[:, -1], "token": lambda: x[:, 0]}[config.pool]()
-        return self.head(pooled)
+        pool = {
+            "mean": lambda: x.mean(1),
+            "last": lambda: x[:, -1],
+            "token": lambda: x[:, 0],
+            "sequence": lambda: self.attention_pool(x),
+        }
+        return self.head(pool[config.pool]())

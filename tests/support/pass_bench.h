@@ -38,7 +38,7 @@ class PassBench {
     for (const layers::NamedTensor& tensor : table.tensors()) {
       for (std::int64_t i = 0; i < tensor.shape.elements(); ++i) {
         const double value = random.uniform(-0.4, 0.4);
-        values[tensor.offset + i] = tensor.initial.kind == layers::Initial::ones ? 1 + value : value;
+        values[tensor.offset + i] = tensor.initial.kind == layers::Initial::constant ? 1 + value : value;
       }
     }
     return values;

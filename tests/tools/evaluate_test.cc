@@ -35,6 +35,27 @@ TEST_F(EvaluateTest, JsonHasTheKeysOfTheContract) {
   EXPECT_THAT(result.err, HasSubstr("broken.png"));
 }
 
+TEST_F(EvaluateTest, DisturbedImagesHaveARowEach) {
+  const ProgramResult result = vretnet({"eval", "-m", model_, "-d", "data", "--format", "json", "--occlude",
+                                        "0,50", "--corrupt", "noise,jpeg"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json report = json::parse(result.out);
+  const json& rows = report.at("robustness");
+  ASSERT_EQ(rows.size(), 2u * 2 + 2u * 5);
+  EXPECT_EQ(rows[0].at("images_with"), "patches of 0%");
+  EXPECT_EQ(rows[0].at("top1"), report.at("top1")) << "nothing is hidden";
+  EXPECT_EQ(rows[0].at("loss"), report.at("loss"));
+  EXPECT_NE(rows[2].at("loss"), report.at("loss")) << "half of the patches are hidden";
+  EXPECT_EQ(rows[4].at("images_with"), "noise 1");
+  const ProgramResult again = vretnet({"eval", "-m", model_, "-d", "data", "--format", "json", "--occlude",
+                                       "0,50", "--corrupt", "noise,jpeg", "-j", "3"});
+  EXPECT_EQ(json::parse(again.out).at("robustness"), rows) << "the same for any number of workers";
+  const ProgramResult text = vretnet({"eval", "-m", model_, "-d", "data", "--occlude", "50"});
+  EXPECT_THAT(text.out, HasSubstr("a block of 50%"));
+  EXPECT_EQ(vretnet({"eval", "-m", model_, "-d", "data", "--occlude", "150"}).exit_code, 2);
+  EXPECT_EQ(vretnet({"eval", "-m", model_, "-d", "data", "--corrupt", "fog"}).exit_code, 2);
+}
+
 TEST_F(EvaluateTest, FilesAgreeWithTheReport) {
   const ProgramResult result = vretnet({"eval", "-m", model_, "-d", "data", "--format", "json", "-o", "out"});
   ASSERT_EQ(result.exit_code, 0) << result.err;

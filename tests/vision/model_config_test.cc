@@ -68,9 +68,10 @@ TEST(ModelConfigJson, RefusesWhatItDoesNotKnow) {
             "file: model: cpe is 1, expected true or false");
   EXPECT_EQ(json_refusal([](auto& json) { json["image_size"] = 28; }),
             "file: model: image_size is 28, expected [height, width]");
-  EXPECT_EQ(json_refusal([](auto& json) { json["scan"] = "casual"; }),
-            "file: model: scan is 'casual', expected one of causal, alternate, bidirectional. Did you mean "
-            "'causal'?");
+  EXPECT_EQ(
+      json_refusal([](auto& json) { json["scan"] = "casual"; }),
+      "file: model: scan is 'casual', expected one of causal, alternate, bidirectional, cross. Did you mean "
+      "'causal'?");
   EXPECT_EQ(message_of([] { parse_model_config("[]", "file: model"); }), "file: model: not a JSON object");
   EXPECT_EQ(message_of([] { parse_model_config("{", "file: model"); }), "file: model: not a JSON object");
 }
@@ -107,9 +108,19 @@ TEST(ValidateModelConfig, RefusesImpossibleModels) {
                 cases::local("tiny")),
             "file: model: width is 6, expected a multiple of 4 for stem = conv and patch_size 8");
   EXPECT_EQ(refusal([](auto& c) { c.scan = Scan::alternate, c.pool = layers::Pool::last; }),
-            "file: model: pool is last, expected mean with scan = alternate: only a causal scan's last token "
+            "file: model: pool is last, expected mean or sequence with scan = alternate: only a causal "
+            "scan's last token "
             "has seen the "
             "image");
+  EXPECT_EQ(
+      refusal([](auto& c) { c.scan = Scan::cross; }),
+      "file: model: heads is 3, expected 4 or more with scan = cross, whose four orders share them out");
+  EXPECT_EQ(refusal([](auto& c) { c.decay = ops::DecayKind::manhattan; }),
+            "file: model: decay is manhattan, expected raster or row with scan = causal: manhattan decay "
+            "looks in all "
+            "directions");
+  EXPECT_EQ(refusal([](auto& c) { c.layer_scale = -1; }),
+            "file: model: layer_scale is -1, expected 0 (none) to 1");
   EXPECT_EQ(refusal([](auto& c) { c.scan = Scan::causal; }, cases::vit("tiny")),
             "file: model: scan is causal, expected bidirectional with mixer = attention, which always sees "
             "the whole "
@@ -128,12 +139,12 @@ TEST(ModelConfigText, SetsAndShowsEveryKey) {
   ModelConfig config;
   set_config_value(config, "image_size", "96", "--img-size");
   EXPECT_EQ(config_value(config, "image_size"), "96,96");
-  EXPECT_EQ(config_choices("decay"), (std::vector<std::string>{"raster", "row"}));
+  EXPECT_EQ(config_choices("decay"), (std::vector<std::string>{"raster", "row", "manhattan"}));
   EXPECT_TRUE(config_choices("width").empty());
   EXPECT_EQ(message_of([&] { set_config_value(config, "image_size", "96x", "--img-size"); }),
             "--img-size is '96x', expected one whole number, or height,width");
   EXPECT_EQ(message_of([&] { set_config_value(config, "decay", "rows", "--decay"); }),
-            "--decay is 'rows', expected one of raster, row. Did you mean 'row'?");
+            "--decay is 'rows', expected one of raster, row, manhattan. Did you mean 'row'?");
   EXPECT_EQ(message_of([&] { set_config_value(config, "cpe", "yes", "--cpe"); }),
             "--cpe is 'yes', expected one of true, false.");
   EXPECT_EQ(message_of([&] { set_config_value(config, "dephth", "1", "config.toml"); }),

@@ -55,18 +55,21 @@ inline std::vector<ModelConfig> retnets() {
   for (const bool is_local : {false, true}) {
     for (const auto& [scan, scan_name] :
          {std::pair(Scan::causal, "causal"), std::pair(Scan::alternate, "alternate"),
-          std::pair(Scan::bidirectional, "bidirectional")}) {
-      for (const auto decay : {ops::DecayKind::raster, ops::DecayKind::row}) {
+          std::pair(Scan::bidirectional, "bidirectional"), std::pair(Scan::cross, "cross")}) {
+      for (const auto& [decay, decay_name] :
+           {std::pair(ops::DecayKind::raster, "_raster"), std::pair(ops::DecayKind::row, "_row"),
+            std::pair(ops::DecayKind::manhattan, "_manhattan")}) {
+        if (decay == ops::DecayKind::manhattan && scan != Scan::bidirectional) continue;
         for (const auto pool : {layers::Pool::mean, layers::Pool::last}) {
           if (pool == layers::Pool::last && scan != Scan::causal) continue;
-          const std::string name = std::string(is_local ? "local_" : "classic_") + scan_name +
-                                   (decay == ops::DecayKind::row ? "_row" : "_raster") +
+          const std::string name = std::string(is_local ? "local_" : "classic_") + scan_name + decay_name +
                                    (pool == layers::Pool::last ? "_last" : "");
           ModelConfig config = is_local ? local(name) : classic(name);
           config.scan = scan;
           config.decay = decay;
           config.pool = pool;
-          if (decay == ops::DecayKind::row) config.position = retention::Position::axial;
+          if (decay != ops::DecayKind::raster) config.position = retention::Position::axial;
+          if (scan == Scan::cross) config.width = 16, config.heads = 4;
           all.push_back(config);
         }
       }
@@ -82,7 +85,8 @@ inline std::vector<ModelConfig> others() {
                                vit("vit_class_token_without_positions"),
                                vit("vit_local"),
                                classic("classic_other_switches"),
-                               local("local_patch_8_wide")};
+                               local("local_patch_8_wide"),
+                               local("local_sequence_pool_layer_scale")};
   for (ModelConfig* config : {&all[1], &all[2]}) {
     config->class_token = true;
     config->pool = layers::Pool::token;
@@ -97,6 +101,8 @@ inline std::vector<ModelConfig> others() {
   all[4].learned_position = true;
   all[5].image_size = {16, 40};  // 2 × 5 patches
   all[5].patch_size = 8;
+  all[6].pool = layers::Pool::sequence;
+  all[6].layer_scale = 0.1;
   return all;
 }
 

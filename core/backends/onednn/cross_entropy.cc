@@ -4,7 +4,6 @@
 #include <hwy/foreach_target.h>
 // After foreach_target.h:
 #include <cmath>
-#include <limits>
 
 #include "core/backends/onednn/kernels.h"
 #include "core/backends/onednn/row_kernels-inl.h"
@@ -13,15 +12,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace vretnet::onednn::HWY_NAMESPACE {
 namespace {
-
-HWY_INLINE float largest(const float* x, std::int64_t n) {
-  const Floats d;
-  const Vector lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
-  Vector most = lowest;
-  for_vectors(n, [&](auto lanes, std::int64_t i)
-                     HWY_ATTR { most = hn::Max(most, lanes.keep_or(lanes.load(x + i), lowest)); });
-  return hn::GetLane(hn::MaxOfLanes(d, most));
-}
 
 // Returns the loss of one image. class_weight and d_logits may be null.
 float cross_entropy_row(const float* logits, const float* targets, const float* class_weight, float* d_logits,

@@ -1,5 +1,5 @@
-// Add, BroadcastAdd, Activation, Gate and their gradients, and the epilogue of a Gemm: one pass over memory
-// each.
+// Add, BroadcastAdd, ScaleSamples, Activation, Gate and their gradients, and the epilogue of a Gemm: one pass
+// over memory each.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/backends/onednn/elementwise.cc"
 #include <hwy/foreach_target.h>
@@ -84,6 +84,16 @@ void activation_gradient_row(const float* x, const float* d_y, float* d_x, float
   }
 }
 
+// residual may be null.
+void scale_row(const float* x, const float* residual, float* y, float factor, std::int64_t n) {
+  const Vector factors = hn::Set(Floats(), factor);
+  for_vectors(n, [&](auto lanes, std::int64_t i) HWY_ATTR {
+    const Vector value = lanes.load(x + i);
+    lanes.store(residual ? hn::MulAdd(value, factors, lanes.load(residual + i)) : hn::Mul(value, factors),
+                y + i);
+  });
+}
+
 void gate_row(const float* g, const float* x, float* y, std::int64_t n, bool accumulate) {
   for_vectors(n, [&](auto lanes, std::int64_t i) HWY_ATTR {
     const Vector gate = swish(lanes.load(g + i)), value = lanes.load(x + i);
@@ -110,6 +120,7 @@ namespace vretnet::onednn {
 HWY_EXPORT(add_row);
 HWY_EXPORT(epilogue_row);
 HWY_EXPORT(activation_gradient_row);
+HWY_EXPORT(scale_row);
 HWY_EXPORT(gate_row);
 HWY_EXPORT(gate_gradient_row);
 namespace {
@@ -127,6 +138,19 @@ void run(const ops::Add& op) {
 
 void run(const ops::BroadcastAdd& op) {
   run(ops::Add{op.x, op.addend.broadcast(0, op.x.extent(0)), op.y});
+}
+
+void run(const ops::ScaleSamples& op) {
+  if (op.y.elements() == 0) return;
+  const Rows<3> rows({op.y, op.x, op.residual}, RowAxes::innermost);
+  const std::int64_t tokens = op.y.extent(1);
+  const float* scale = op.scale.data<float>();
+  for_ranges(rows.rows(), rows.width(), [&](Range range) {
+    rows.for_each(range, [&](std::int64_t row, const auto& at) {
+      HWY_DYNAMIC_DISPATCH(scale_row)
+      (at[1], at[2], at[0], scale[row / tokens * op.scale.stride(0)], rows.width());
+    });
+  });
 }
 
 void run_epilogue(const View& z, const View& residual, const View& y, ops::ActivationKind kind,

@@ -13,6 +13,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 HWY_BEFORE_NAMESPACE();
 namespace vretnet::onednn::HWY_NAMESPACE {
@@ -92,6 +93,14 @@ HWY_INLINE float sum_vectors(std::int64_t n, Body&& body) {
 
 HWY_INLINE float sum(const float* x, std::int64_t n) {
   return sum_vectors(n, [&](auto lanes, std::int64_t i) HWY_ATTR { return lanes.load(x + i); });
+}
+HWY_INLINE float largest(const float* x, std::int64_t n) {
+  const Floats d;
+  const Vector lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
+  Vector most = lowest;
+  for_vectors(n, [&](auto lanes, std::int64_t i)
+                     HWY_ATTR { most = hn::Max(most, lanes.keep_or(lanes.load(x + i), lowest)); });
+  return hn::GetLane(hn::MaxOfLanes(d, most));
 }
 HWY_INLINE float dot(const float* a, const float* b, std::int64_t n) {
   return sum_vectors(

@@ -1,5 +1,5 @@
-// Convert, Patches, Add, BroadcastAdd, Activation, Gate and their gradients: one output element from a few
-// inputs.
+// Convert, Patches, Add, BroadcastAdd, ScaleSamples, Activation, Gate and their gradients: one output element
+// from a few inputs.
 #pragma once
 
 #include "core/backends/reference/activation.h"
@@ -35,6 +35,15 @@ template <class T>
 void run(const ops::BroadcastAdd& op) {
   const Elements<T> x(op.x), addend(op.addend), y(op.y);
   for_each_index(y.shape(), [&](const Indices& index) { y[index] = x[index] + addend(index[1], index[2]); });
+}
+
+template <class T>
+void run(const ops::ScaleSamples& op) {
+  const Elements<T> x(op.x), scale(op.scale), residual(op.residual), y(op.y);
+  for_each_index(y.shape(), [&](const Indices& index) {
+    const T scaled = scale(index[0]) * x[index];
+    y[index] = residual ? scaled + residual[index] : scaled;
+  });
 }
 
 template <class T>

@@ -13,3 +13,4 @@
 #include "core/backends/reference/optimizer.h"
 #include "core/backends/reference/pooling.h"
 #include "core/backends/reference/rotate.h"
+#include "core/backends/reference/softmax.h"

@@ -42,7 +42,8 @@ void PrintTo(const Case& test, std::ostream* out) {
 class PoolingLayer : public Layer {
  public:
   PoolingLayer(ParameterTable& table, layers::Pool pool, std::int64_t width, std::int64_t tokens)
-      : pool_(layers::Norm(table, "norm", width, 1e-6), pool), tokens_(tokens) {}
+      : pool_(table, "attention_pool", layers::Norm(table, "norm", width, 1e-6), pool, width),
+        tokens_(tokens) {}
   Tensor forward(Pass& pass, Tensor x) const override { return pool_.forward(pass, std::move(x)); }
   Tensor backward(Pass& pass, Tensor d_y) const override {
     return pool_.backward(pass, std::move(d_y), tokens_);
@@ -166,6 +167,7 @@ Case retention_case(const std::string& name, const layers::RetentionSettings& se
                 return normed(table, settings.width,
                               std::make_unique<layers::RetentionMixer>(table, "retention", settings));
               },
+          .width = settings.width,
           .form = form};
 }
 
@@ -189,9 +191,16 @@ std::vector<Case> cases() {
                                  std::make_unique<layers::AttentionMixer>(table, "attn", 12, 3,
                                                                           layers::LinearStart::truncated));
                  }});
+  all.push_back(
+      {.name = "layer_scale", .make = [](ParameterTable& table) {
+         layers::Norm norm(table, "norm1", 12, 1e-6);
+         return std::make_unique<layers::PreNormResidual>(
+             norm, std::make_unique<layers::FeedForward>(table, "mlp", 12, 20, layers::LinearStart::fan_in),
+             layers::LayerScale(table, "ls1", 12, 0.3));
+       }});
   for (const auto& [name, pool] :
        {std::pair("pool_mean", layers::Pool::mean), std::pair("pool_last", layers::Pool::last),
-        std::pair("pool_token", layers::Pool::token)}) {
+        std::pair("pool_token", layers::Pool::token), std::pair("pool_sequence", layers::Pool::sequence)}) {
     all.push_back({.name = name, .make = [pool = pool](ParameterTable& table) {
                      return std::make_unique<PoolingLayer>(table, pool, 12, 15);
                    }});
@@ -216,7 +225,7 @@ std::vector<Case> cases() {
     }
   }
   layers::RetentionSettings settings = retention_settings();
-  settings.backwards = true;
+  settings.reading = layers::Reading::backwards;
   settings.lepe = true;
   all.push_back(retention_case("retention_backwards_lepe", settings));
   settings = retention_settings();
@@ -224,6 +233,21 @@ std::vector<Case> cases() {
   settings.speed = retention::DecaySpeed::fast;
   settings.head_norm = ops::HeadNormKind::rms;
   all.push_back(retention_case("retention_row_causal_lepe_rms_fast", settings));
+  for (const auto decay : {ops::DecayKind::raster, ops::DecayKind::row}) {
+    settings = {.width = 20, .value_width = 30, .heads = 5, .decay = decay, .head_norm_epsilon = 1e-3};
+    settings.speed = retention::DecaySpeed::fast;
+    settings.position = retention::Position::axial;
+    settings.reading = layers::Reading::cross;
+    settings.lepe = decay == ops::DecayKind::row;
+    settings.gate = decay == ops::DecayKind::row;
+    all.push_back(retention_case(
+        std::string("retention_cross_") + (settings.lepe ? "row_lepe" : "raster_ungated"), settings));
+  }
+  settings = retention_settings();
+  settings.decay = ops::DecayKind::manhattan;
+  settings.bidirectional = true;
+  settings.position = retention::Position::axial;
+  all.push_back(retention_case("retention_manhattan", settings));
   settings = retention_settings();
   settings.gate = false;
   settings.position = retention::Position::none;
@@ -248,7 +272,7 @@ TEST(ChoosePattern, FollowsTheFlops) {
     Arena arena;
     layers::StreamState stream;
     pass.start(arena, place, /*measuring=*/true, &stream);
-    return layers::choose_pattern(pass, settings, tokens);
+    return layers::choose_pattern(pass, settings, tokens, place.width);
   };
   // N against B + 2·64·128/(64 + 128) = B + 85.3
   EXPECT_EQ(choose({9, 10}, 90, {}).form, ops::RetentionForm::parallel);

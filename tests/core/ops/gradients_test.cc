@@ -233,6 +233,25 @@ TEST_F(GradientCheck, CrossEntropy) {
   }
 }
 
+TEST_F(GradientCheck, Softmax) {
+  const Shape shape{3, 7};
+  const Softmax forward{.x = tensor("x", shape), .y = tensor("y", shape)};
+  run(forward);
+  run(SoftmaxGradient{.y = forward.y, .d_y = tensor("d_y", shape), .d_x = tensor("d_x", shape)});
+  expect_gradients(forward, {"y"}, {"x"});
+}
+
+// Its own gradient, without the residual.
+TEST_F(GradientCheck, ScaleSamples) {
+  const Shape shape{3, 2, 5};
+  const ScaleSamples forward{.x = tensor("x", shape),
+                             .scale = tensor("scale", {3}),
+                             .residual = tensor("residual", shape),
+                             .y = tensor("y", shape)};
+  run(ScaleSamples{.x = tensor("d_y", shape), .scale = forward.scale, .y = tensor("d_x", shape)});
+  expect_gradients(forward, {"y"}, {"x"});
+}
+
 // The patterns of the retentions: 2 rows of 3 tokens, chunks that end in the middle.
 std::vector<RetentionPattern> patterns() {
   std::vector<RetentionPattern> patterns;

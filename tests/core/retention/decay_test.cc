@@ -23,6 +23,8 @@ double mask_by_definition(const RetentionPattern& pattern, double delta, std::in
   if (pattern.decay == DecayKind::raster) {
     if (m > n && !pattern.bidirectional) return 0;
     distance = std::abs(n - m);
+  } else if (pattern.decay == DecayKind::manhattan) {
+    distance = d_x + d_y;
   } else {
     if (m / width > n / width && !pattern.bidirectional) return 0;
     distance = d_y == 0 ? d_x : d_y;
@@ -39,8 +41,9 @@ TEST(Decay, ComplementsOfHeads) {
 }
 
 TEST(Decay, MasksAndRowSumsFollowTheirDefinition) {
-  for (const DecayKind decay : {DecayKind::raster, DecayKind::row}) {
+  for (const DecayKind decay : {DecayKind::raster, DecayKind::row, DecayKind::manhattan}) {
     for (const bool bidirectional : {false, true}) {
+      if (decay == DecayKind::manhattan && !bidirectional) continue;
       for (const auto& [height, width] : {std::pair{1, 1}, {1, 7}, {5, 1}, {4, 6}, {7, 3}}) {
         for (const double delta : {0.25, 0.0312, 0x1p-13, 0x1p-40}) {
           const RetentionPattern pattern = pattern_of(decay, bidirectional, width);

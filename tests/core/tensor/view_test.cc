@@ -52,6 +52,12 @@ TEST_F(Views, SliceSelectReverse) {
   EXPECT_EQ(at(reversed, {0, 0, 0}), 8);
   EXPECT_EQ(at(reversed.reversed(1), {1, 2, 3}), 23);
   EXPECT_EQ(at(reversed.slice(1, 1, 2), {0, 1, 0}), 0);
+  const View even = view.every(2, 2, 0), odd = view.every(2, 2, 1);
+  EXPECT_EQ(even.shape(), (Shape{2, 3, 2}));
+  EXPECT_EQ(at(even, {1, 2, 1}), 22);
+  EXPECT_EQ(at(odd, {1, 2, 1}), 23);
+  EXPECT_EQ(view.every(1, 2, 0).extent(1), 2);  // rows 0 and 2
+  EXPECT_EQ(view.every(1, 2, 1).extent(1), 1);
 }
 
 TEST_F(Views, TransposeSplitMergeBroadcast) {

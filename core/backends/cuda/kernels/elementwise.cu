@@ -34,6 +34,11 @@ struct Sum {
 struct BiasAdded : Sum {  // y, bias → y
   static constexpr unsigned kWide = 0b011;
 };
+struct ScaledSum {  // x, scale, residual
+  static constexpr int kReads = 3, kWrites = 1;
+  static constexpr unsigned kWide = 0b0100;
+  __device__ void operator()(const float* in, float* out) const { out[0] = in[0] * in[1] + in[2]; }
+};
 struct Activated {  // activation(z) + residual
   static constexpr int kReads = 2, kWrites = 1;
   ops::ActivationKind kind;
@@ -162,6 +167,12 @@ void run(const ops::Add& op, cudaStream_t stream) {
 void run(const ops::BroadcastAdd& op, cudaStream_t stream) {
   if (op.y.elements() == 0) return;
   run_elementwise<Sum>({op.y, op.x, op.addend.broadcast(0, op.y.extent(0))}, {}, stream);
+}
+
+void run(const ops::ScaleSamples& op, cudaStream_t stream) {
+  if (op.y.elements() == 0) return;
+  const View scale = op.scale.broadcast(1, op.y.extent(1)).broadcast(2, op.y.extent(2));
+  run_elementwise<ScaledSum>({op.y, op.x, scale, op.residual}, {}, stream);
 }
 
 void run_epilogue(const View& z, const View& residual, const View& y, ops::ActivationKind kind,

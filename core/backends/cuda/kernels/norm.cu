@@ -138,6 +138,32 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
+// Rows: y, x.
+template <class S>
+__global__ void __launch_bounds__(kRowThreads) softmax(const __grid_constant__ Rows<2> rows) {
+  const unsigned row = row_of_warp();
+  if (row >= rows.rows) return;
+  S* y = rows.at<S>(0, row);
+  const S* x = rows.at<S>(1, row);
+  float largest = load(x);
+  for (unsigned c = lane(); c < rows.width; c += kWarpSize) largest = fmaxf(largest, load(x + c));
+  largest = warp_max(largest);
+  const float sum = row_sum(rows.width, [&](unsigned c) { return expf(load(x + c) - largest); });
+  for (unsigned c = lane(); c < rows.width; c += kWarpSize) store(y + c, expf(load(x + c) - largest) / sum);
+}
+
+// Rows: d_x, y, d_y.
+template <class S>
+__global__ void __launch_bounds__(kRowThreads) softmax_gradient(const __grid_constant__ Rows<3> rows) {
+  const unsigned row = row_of_warp();
+  if (row >= rows.rows) return;
+  S* d_x = rows.at<S>(0, row);
+  const S *y = rows.at<S>(1, row), *d_y = rows.at<S>(2, row);
+  const float mean = row_sum(rows.width, [&](unsigned c) { return load(d_y + c) * load(y + c); });
+  for (unsigned c = lane(); c < rows.width; c += kWarpSize)
+    store(d_x + c, load(y + c) * (load(d_y + c) - mean));
+}
+
 // Terms of d_gain: d_y · x̂.
 template <class S>
 struct GainTerm {
@@ -214,6 +240,19 @@ void run(const ops::HeadNormGradient& op, cudaStream_t stream) {
     const Norm<S> norm{.epsilon = op.epsilon, .centered = op.kind == ops::HeadNormKind::layer};
     launch(normalize_gradient<S>, row_launch(rows.rows, stream), rows, norm);
   });
+}
+
+void run(const ops::Softmax& op, cudaStream_t stream) {
+  if (op.x.elements() == 0) return;
+  const auto rows = innermost_rows<2>({op.y, op.x});
+  with_storage(op.x.dtype(), [&]<class S>(S) { launch(softmax<S>, row_launch(rows.rows, stream), rows); });
+}
+
+void run(const ops::SoftmaxGradient& op, cudaStream_t stream) {
+  if (op.y.elements() == 0) return;
+  const auto rows = innermost_rows<3>({op.d_x, op.y, op.d_y});
+  with_storage(op.y.dtype(),
+               [&]<class S>(S) { launch(softmax_gradient<S>, row_launch(rows.rows, stream), rows); });
 }
 
 void run(const ops::CrossEntropy& op, cudaStream_t stream) {
