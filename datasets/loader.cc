@@ -17,7 +17,9 @@
 
 #include "core/base/check.h"
 #include "core/base/error.h"
+#include "datasets/balanced_order.h"
 #include "datasets/order.h"
+#include "datasets/subset.h"
 #include "vision/image/decode.h"
 
 namespace vretnet::datasets {
@@ -107,6 +109,7 @@ class Loader::Ring {
     return hand_batch_ < batches_ && hand_batch_ < oldest_batch_ + std::int64_t(slots_.size());
   }
   Ticket take_ticket();
+  Random augmentation_random(std::int64_t place, std::int64_t index) const;
   void fill(const Ticket& ticket, std::vector<Failure>& failures);
   void finish(const Ticket& ticket, std::vector<Failure>& failures);
   void work();
@@ -122,6 +125,7 @@ class Loader::Ring {
   // The epoch: written while no worker is busy.
   std::int64_t epoch_ = 0;
   std::vector<std::int64_t> order_;
+  std::vector<std::int64_t> visits_;  // of a balanced order
 
   // Of the consumer alone.
   std::int64_t next_batch_ = 0;
@@ -178,7 +182,13 @@ void Loader::Ring::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
   hand_batch_ = batches_;  // no more tickets of the old epoch
   ready_.wait(lock, [this] { return busy_ == 0; });
   epoch_ = epoch;
-  order_ = epoch_order(samples_, options_.seed, epoch, options_.shuffle);
+  if (options_.balanced) {
+    BalancedOrder order = balanced_order(all_labels(*dataset_), options_.seed, epoch);
+    order_ = std::move(order.indices);
+    visits_ = std::move(order.visits);
+  } else {
+    order_ = epoch_order(samples_, options_.seed, epoch, options_.shuffle);
+  }
   hand_batch_ = oldest_batch_ = next_batch_ = first_batch;
   hand_sample_ = 0;
   lock.unlock();
@@ -201,6 +211,14 @@ Loader::Ring::Ticket Loader::Ring::take_ticket() {
   return ticket;
 }
 
+// Of the sample at `place` of the epoch.
+Random Loader::Ring::augmentation_random(std::int64_t place, std::int64_t index) const {
+  const auto purpose = std::uint64_t(Purpose::Augment), epoch = std::uint64_t(epoch_),
+             sample = std::uint64_t(index);
+  if (visits_.empty()) return Random(options_.seed, {purpose, epoch, sample});
+  return Random(options_.seed, {purpose, epoch, sample, std::uint64_t(visits_[std::size_t(place)])});
+}
+
 void Loader::Ring::fill(const Ticket& ticket, std::vector<Failure>& failures) {
   Slot& to = slot(ticket.batch);
   for (std::int64_t place = ticket.first; place < ticket.first + ticket.count; ++place) {
@@ -211,8 +229,7 @@ void Loader::Ring::fill(const Ticket& ticket, std::vector<Failure>& failures) {
     try {
       const vision::Image image = dataset_->read(index, options_.preprocessing.channels);
       if (options_.augmentation) {
-        Random random(options_.seed,
-                      {std::uint64_t(Purpose::Augment), std::uint64_t(epoch_), std::uint64_t(index)});
+        Random random = augmentation_random(ticket.batch * options_.batch_size + place, index);
         vision::augment(image, *options_.augmentation, options_.preprocessing, random, out);
       } else if (options_.disturbance) {
         const vision::Preprocessing& preprocessing = options_.preprocessing;

@@ -19,6 +19,7 @@ struct LoaderOptions {
   int prefetch = 2;  // batches prepared ahead of the one given out, ≥ 1
   std::uint64_t seed = 42;
   bool shuffle = false;
+  bool balanced = false;  // each class as often (balanced_order.h); shuffled, too
   bool drop_last =
       false;  // leave out the last batch of an epoch where it is not full (unless it is the only one)
   vision::Preprocessing preprocessing;
@@ -32,11 +33,11 @@ struct LoaderOptions {
   std::string remedy;
 };
 
-// The order is a function of (seed, epoch), a picture's augmentation of (seed, epoch, index): batches are the
-// same bytes for any number of workers. An unreadable sample makes its batch shorter, the same way in every
-// epoch and for any number of workers; it is listed in skipped() when its batch is given out. Other
-// exceptions of a worker are thrown by the next() that would have given out its batch. All memory of batches
-// is taken in the constructor. May be destroyed at any time. Used by one thread.
+// The order is a function of (seed, epoch), a picture's augmentation of (seed, epoch, index), where balanced
+// of its visit, too: batches are the same bytes for any number of workers. An unreadable sample makes its
+// batch shorter, the same way in every epoch and for any number of workers; it is listed in skipped() when its
+// batch is given out. Other exceptions of a worker are thrown by the next() that would have given out its
+// batch. All memory of batches is taken in the constructor. May be destroyed at any time. Used by one thread.
 class Loader : public training::BatchSource {
  public:
   // Throws UsageError where an option is out of range, DataError where the data set is empty.

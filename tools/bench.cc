@@ -62,10 +62,36 @@ std::string model_name(const std::string& name) {
   return name == "vretnet" || name == "vit" ? name + "_tiny_patch16_224" : name;
 }
 
-vision::ModelConfig config_of(const BenchFlags& flags, const std::string& name, const std::string& size) {
-  vision::ModelConfig config = vision::names_model_file(name)
-                                   ? vision::load_classifier(name).description.config
-                                   : naming("--model", [&] { return vision::find_model_config(name); });
+struct NamedModel {
+  vision::ModelConfig config;
+  std::vector<std::string> integers;  // of an int8 file
+};
+NamedModel find_model(const std::string& name) {
+  if (!vision::names_model_file(name)) {
+    return {naming("--model", [&] { return vision::find_model_config(name); }), {}};
+  }
+  const vision::Classifier classifier = vision::load_classifier(name);
+  NamedModel model{classifier.description.config, {}};
+  for (const auto& [id, parameter] : classifier.quantized) {
+    model.integers.push_back(classifier.model->parameters().parts(id).front().name);
+  }
+  return model;
+}
+
+// The weights that run as integers; the times do not depend on their values, so that any model can be asked
+// to. Training runs on what the integers stand for.
+std::vector<std::string> integers_of(const NamedModel& model, const vision::ModelConfig& config,
+                                     const MachineFlags& machine, bool training) {
+  if (training || machine.precision == "f32" || machine.precision == "bf16") return {};
+  if (machine.precision == "int8")
+    return model.integers.empty() ? quantizable_weights(config) : model.integers;
+  return !model.integers.empty() && make_machine(machine)->favours_integers() ? model.integers
+                                                                              : std::vector<std::string>();
+}
+
+vision::ModelConfig config_of(const BenchFlags& flags, const NamedModel& model, const std::string& name,
+                              const std::string& size) {
+  vision::ModelConfig config = model.config;
   apply_overrides(config, flags.overrides);
   if (!size.empty()) {
     std::string text = size;
@@ -96,7 +122,8 @@ std::vector<BenchCase> cases_of(const BenchFlags& flags) {
   for (const std::string& size : sizes) {
     for (const std::string& name : flags.models) {
       const std::string model = model_name(name);
-      const vision::ModelConfig config = config_of(flags, model, size);
+      const NamedModel named = find_model(model);
+      const vision::ModelConfig config = config_of(flags, named, model, size);
       const bool retains = config.mixer == vision::MixerKind::retention;
       for (const std::int64_t batch : flags.batches) {
         for (const int threads : flags.lists.threads) {
@@ -106,7 +133,9 @@ std::vector<BenchCase> cases_of(const BenchFlags& flags) {
               machine.threads = threads;
               machine.form = form;
               machine.precision = precision;
-              cases.push_back({model, options_of(flags), config, machine, batch, flags.training});
+              cases.push_back({model, options_of(flags), config,
+                               integers_of(named, config, machine, flags.training), machine, batch,
+                               flags.training});
             }
           }
         }

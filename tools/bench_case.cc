@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "core/base/random.h"
 #include "core/measure/observed_backend.h"
 #include "core/measure/process_memory.h"
 #include "core/measure/statistics.h"
+#include "core/model/bound_weights.h"
 #include "core/model/session.h"
 #include "core/model/weights.h"
 #include "core/ops/cost.h"
@@ -23,6 +25,28 @@ namespace {
 constexpr std::uint64_t kSeed = 42;
 constexpr double kProductSeconds = 0.3;  // for all products of a model, each alone
 
+std::vector<float> first_values(const layers::ParameterTable& table) {
+  const std::vector<double> values = model::initial_values(table, kSeed);
+  return {values.begin(), values.end()};
+}
+
+// The parameters of these names, in integers. The step of the inputs is that of numbers of deviation 1,
+// roughly.
+model::QuantizedParameters quantized_values(const layers::ParameterTable& table,
+                                            const std::vector<std::string>& names) {
+  constexpr float kInputStep = 0.03f;
+  model::QuantizedParameters quantized;
+  const std::vector<float> values = names.empty() ? std::vector<float>() : first_values(table);
+  for (layers::ParameterId id = 0; id < table.parameters() && !names.empty(); ++id) {
+    const layers::NamedTensor& first = table.parts(id).front();
+    if (std::find(names.begin(), names.end(), first.name) == names.end()) continue;
+    const std::span<const float> part(values.data() + first.offset,
+                                      static_cast<std::size_t>(table.shape(id).elements()));
+    quantized.emplace(id, model::quantize(part, table.shape(id)[0], kInputStep));
+  }
+  return quantized;
+}
+
 // What is timed, and the memory it needs for as long as it lives.
 class Load {
  public:
@@ -35,12 +59,12 @@ class InferenceLoad : public Load {
   InferenceLoad(const vision::VisionModel& model, Backend& backend, const BenchCase& point)
       : backend_(backend),
         batch_(point.batch),
-        weights_(backend, DType::f32, {model.parameters().elements()}),
+        weights_(backend, model.parameters(), first_values(model.parameters()),
+                 quantized_values(model.parameters(), point.integers)),
         session_(model, backend, weights_.view(), View(),
-                 pass_options(point.machine, layers::Mode::inference)),
+                 weights_.with(pass_options(point.machine, layers::Mode::inference))),
         images_(static_cast<std::size_t>(model.input_shape(batch_).elements())),
         logits_(static_cast<std::size_t>(batch_ * model.classes())) {
-    model::upload_values(backend, weights_.view(), model::initial_values(model.parameters(), kSeed));
     Random random(kSeed);
     for (float& value : images_) value = static_cast<float>(random.uniform(-2, 2));
   }
@@ -52,7 +76,7 @@ class InferenceLoad : public Load {
  private:
   Backend& backend_;
   std::int64_t batch_;
-  Allocation weights_;
+  model::BoundWeights weights_;
   model::Session session_;
   std::vector<float> images_, logits_;
 };
@@ -127,6 +151,16 @@ std::vector<OpRow> op_rows(const std::map<std::string, double>& seconds, const s
 
 }  // namespace
 
+std::vector<std::string> quantizable_weights(const vision::ModelConfig& config) {
+  const auto model = vision::make_model(config);
+  std::vector<std::string> names;
+  for (layers::ParameterId id = 0; id < model->parameters().parameters(); ++id) {
+    const std::string& name = model->parameters().parts(id).front().name;
+    if (name.starts_with("blocks.") && model::is_quantizable(model->parameters(), id)) names.push_back(name);
+  }
+  return names;
+}
+
 std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSettings& settings,
                                         const std::function<bool()>& stop) {
   BenchResult result{.point = point};
@@ -134,6 +168,12 @@ std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSetti
   result.parameters = model->parameters().count();
   result.weights_bytes =
       static_cast<double>(model->parameters().elements()) * static_cast<double>(bytes_of(DType::f32));
+  for (const std::string& name : point.integers) {
+    for (layers::ParameterId id = 0; id < model->parameters().parameters(); ++id) {
+      if (model->parameters().parts(id).front().name != name) continue;
+      result.weights_bytes -= 3 * static_cast<double>(model->parameters().shape(id).elements());
+    }
+  }
 
   measure::start_new_peak();
   const std::unique_ptr<Backend> backend = make_machine(point.machine);
@@ -142,32 +182,37 @@ std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSetti
   const auto label = [&](const ops::Op& op) -> std::string {
     return settings.ops == OpRows::shapes ? ops::label_of(op) : ops::name_of(op);
   };
-  ProfiledBackend profiled(observed, label);
-  profiled.watch(false);
-  Backend& machine = settings.ops == OpRows::none ? static_cast<Backend&>(observed) : profiled;
-  std::unique_ptr<Load> load;
-  if (point.training) {
-    load = std::make_unique<TrainingLoad>(*model, machine, point);
-  } else {
-    load = std::make_unique<InferenceLoad>(*model, machine, point);
-  }
+  const auto make_load = [&](Backend& machine) -> std::unique_ptr<Load> {
+    if (point.training) return std::make_unique<TrainingLoad>(*model, machine, point);
+    return std::make_unique<InferenceLoad>(*model, machine, point);
+  };
 
-  result.seconds = measure::repeat([&] { load->run(); }, settings.repeats, stop);
+  std::unique_ptr<Load> load = make_load(observed);
+  observed.record(true);
+  load->run();  // the first time op by op, whatever the machine records later
+  observed.record(false);
+  measure::RepeatOptions repeats = settings.repeats;
+  repeats.machine = backend.get();
+  result.own_clock = backend->has_clock();
+  result.seconds = measure::repeat([&] { load->run(); }, repeats, stop);
   result.model_bytes = static_cast<double>(observed.peak_bytes());
   result.process_bytes = static_cast<double>(measure::peak_memory());
-  std::map<std::string, double> seconds;
-  if (settings.ops != OpRows::none && !stop()) {
-    seconds = median_seconds(*load, profiled, settings.repeats, stop);
-  }
   if (stop()) return std::nullopt;
-  observed.record(true);
-  load->run();
-  observed.record(false);
-  if (settings.ops != OpRows::none) result.ops = op_rows(seconds, observed.recorded(), label);
+  for (const ops::Op& op : observed.recorded()) result.costs.push_back({ops::flops(op), ops::bytes(op)});
+  for (const OpCost& cost : result.costs) result.flops += cost.flops;
   result.form_ran = form_of(observed.recorded());
-  for (const ops::Op& op : observed.recorded()) result.flops += ops::flops(op);
   result.products_rate = measure::products_rate(observed, observed.recorded(),
                                                 std::min(kProductSeconds, settings.repeats.seconds));
+  if (settings.ops == OpRows::none) return result;
+
+  load.reset();
+  ProfiledBackend profiled(*backend, label);
+  profiled.watch(false);
+  const std::unique_ptr<Load> watched = make_load(profiled);
+  watched->run();
+  const auto seconds = median_seconds(*watched, profiled, settings.repeats, stop);
+  if (stop()) return std::nullopt;
+  result.ops = op_rows(seconds, observed.recorded(), label);
   return result;
 }
 

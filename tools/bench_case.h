@@ -14,10 +14,14 @@
 
 namespace vretnet::tools {
 
+// The weights that `vretnet quantize` makes s8 where it makes all: those of the blocks' linear layers.
+std::vector<std::string> quantizable_weights(const vision::ModelConfig& config);
+
 struct BenchCase {
   std::string model;    // as the user named it
   std::string options;  // the model's keys that were overridden: "depth=6 heads=3"
   vision::ModelConfig config;
+  std::vector<std::string> integers;  // the weights that run as s8
   MachineFlags machine;
   std::int64_t batch = 1;
   bool training = false;
@@ -29,14 +33,14 @@ struct BenchSettings {
   OpRows ops = OpRows::none;
 };
 
+struct OpCost {  // core/ops/cost.h
+  double flops, bytes;
+};
 // All calls of one kind (or shape) of op in one batch.
 struct OpRow {
-  struct Cost {
-    double flops, bytes;
-  };
   std::string op;
-  double seconds = 0;       // of all calls, the median over the repeats
-  std::vector<Cost> calls;  // core/ops/cost.h
+  double seconds = 0;  // of all calls, the median over the repeats
+  std::vector<OpCost> calls;
 };
 
 struct BenchResult {
@@ -44,7 +48,9 @@ struct BenchResult {
   std::string backend;          // its description
   std::string form_ran;         // parallel, chunkwise or recurrent; none in a model without retention
   std::vector<double> seconds;  // of each repeat
-  double flops = 0;             // of one batch (training: of one step)
+  bool own_clock = false;       // seconds are the machine's, not the host's
+  std::vector<OpCost> costs;    // of every op of one batch (training: of one step)
+  double flops = 0;             // their sum
   double products_rate = 0;     // FLOP/s of the model's own products alone, measure::products_rate
   measure::Limits limits;
   std::int64_t parameters = 0;

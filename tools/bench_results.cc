@@ -25,16 +25,26 @@ const char* mode_of(const BenchResult& result) {
   return result.point.training ? "train" : "inference";
 }
 
+std::string precision_of(const BenchCase& point) {
+  return point.integers.empty() ? precision_of(point.machine) : "int8";
+}
+
+// By the roofline.
+double least_seconds(const BenchResult& result, const std::vector<OpCost>& calls) {
+  double least = 0;
+  for (const OpCost& call : calls) least += result.limits.least_seconds(call.flops, call.bytes);
+  return least;
+}
+
 json ops_json(const BenchResult& result) {
   double total = 0;
   for (const OpRow& row : result.ops) total += row.seconds;
   json ops = json::array();
   for (const OpRow& row : result.ops) {
-    double flops = 0, bytes = 0, least = 0;
-    for (const OpRow::Cost& call : row.calls) {
+    double flops = 0, bytes = 0;
+    for (const OpCost& call : row.calls) {
       flops += call.flops;
       bytes += call.bytes;
-      least += result.limits.least_seconds(call.flops, call.bytes);
     }
     ops.push_back({{"op", row.op},
                    {"calls", row.calls.size()},
@@ -42,7 +52,7 @@ json ops_json(const BenchResult& result) {
                    {"share", rounded(row.seconds / total)},
                    {"gflops", rounded(flops / row.seconds / kGiga)},
                    {"gb_per_second", rounded(bytes / row.seconds / kGiga)},
-                   {"fraction_of_roofline", rounded(least / row.seconds)}});
+                   {"fraction_of_roofline", rounded(least_seconds(result, row.calls) / row.seconds)}});
   }
   return ops;
 }
@@ -137,7 +147,8 @@ Table shown_rows(const std::vector<BenchResult>& results) {
     const double rate = result.flops / summary.best;
     std::string model = result.point.model;
     if (!result.point.options.empty()) model += " " + result.point.options;
-    if (precision_of(result.point.machine) != "f32") model += " " + precision_of(result.point.machine);
+    if (const std::string precision = precision_of(result.point); precision != "f32")
+      model += " " + precision;
     table.rows.push_back({model, mode_of(result), result.form_ran,
                           image_size_text(result.point.config.image_size), std::to_string(result.point.batch),
                           std::to_string(thread_count(result.point.machine)),
@@ -167,11 +178,13 @@ std::string shown(const std::vector<BenchResult>& results, bool markdown) {
   const char* paragraph = markdown ? "\n" : "";
   std::string text = processor_name() + "\n" + paragraph;
   for (const BenchResult* each : by_threads(results)) {
+    const measure::Limits& limits = each->limits;
     text += fmt::format(
-        "{}, f32: multiply-add {:.0f} GFLOP/s, GEMM {:.0f} GFLOP/s, memory {:.1f} GB/s, cache "
-        "{:.0f} GB/s\n{}",
-        each->backend, each->limits.fma_rate / kGiga, each->limits.gemm_rate / kGiga,
-        each->limits.memory_rate() / kGiga, each->limits.bandwidths.front().rate / kGiga, paragraph);
+        "{}, f32: multiply-add {:.0f} GFLOP/s, GEMM {:.0f} GFLOP/s, memory {:.1f} GB/s{}\n{}", each->backend,
+        limits.fma_rate / kGiga, limits.gemm_rate / kGiga, limits.memory_rate() / kGiga,
+        limits.promised ? "; all but GEMM by the device's properties; timed on the device"
+                        : fmt::format(", cache {:.0f} GB/s", limits.bandwidths.front().rate / kGiga),
+        paragraph);
   }
   text += "\n" + write(shown_rows(results)) +
           "\nms: one batch, median. GFLOP/s at the best time; of GEMM: over the best large product above; of "
@@ -209,10 +222,11 @@ json row_json(const BenchResult& result) {
   const double rate = result.flops / summary.best;
   json times = json::array();
   for (const double time : result.seconds) times.push_back(rounded(1e3 * time));
+  const bool on_gpu = point.machine.device.starts_with("cuda");
   json row = {{"model", point.model},
               {"options", point.options},
-              {"backend", point.machine.backend},
-              {"precision", precision_of(point.machine)},
+              {"backend", on_gpu ? point.machine.device : point.machine.backend},
+              {"precision", precision_of(point)},
               {"form", point.machine.form},
               {"form_ran", result.form_ran},
               {"image_size", point.config.image_size},
@@ -233,6 +247,8 @@ json row_json(const BenchResult& result) {
               {"fraction_of_gemm_peak", rounded(rate / result.limits.gemm_rate)},
               {"fraction_of_products",
                result.products_rate > 0 ? json(rounded(rate / result.products_rate)) : json()},
+              {"fraction_of_roofline", rounded(least_seconds(result, result.costs) / summary.best)},
+              {"clock", result.own_clock ? "device" : "host"},
               {"parameters", result.parameters},
               {"weights_mib", rounded(result.weights_bytes / kMebi)},
               {"model_mib", rounded(result.model_bytes / kMebi)},

@@ -29,6 +29,7 @@ Command evaluate_command();
 Command predict_command();
 Command explain_command();
 Command info_command();
+Command quantize_command();
 Command models_command();
 Command data_command();
 Command bench_command();
@@ -69,9 +70,16 @@ struct MachineLists {
 void add_machine_lists(CLI::App& app, MachineLists& lists);
 // Throws UsageError where this build or this machine has not what was asked for.
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags);
+std::vector<std::unique_ptr<Backend>> make_machines(const MachineFlags& flags);  // to train on
+// Throws UsageError where training is asked to run on integers.
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode);
+// Whether inference runs on the integers of `model`, which holds some or not: auto does where the backend
+// gains by it. Throws UsageError where --precision asks for integers that the model does not hold.
+bool runs_integers(const MachineFlags& flags, const Backend& backend, const std::string& model,
+                   bool holds_integers);
 int thread_count(const MachineFlags& flags);
-std::string precision_of(const MachineFlags& flags);  // "f32", "bf16"
+// Of what runs on no integers: "f32", "bf16".
+std::string precision_of(const MachineFlags& flags);
 
 // -v -q --color --progress, the same for every subcommand; read by terminal.h.
 void add_output_flags(CLI::App& app);

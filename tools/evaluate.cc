@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
-#include "core/model/weights.h"
+#include "core/model/bound_weights.h"
 #include "datasets/loader.h"
 #include "datasets/registry.h"
 #include "datasets/subset.h"
@@ -19,6 +19,7 @@
 #include "tools/recipe.h"
 #include "tools/robustness.h"
 #include "tools/terminal.h"
+#include "tools/test_time.h"
 #include "tools/trained_model.h"
 
 namespace vretnet::tools {
@@ -27,7 +28,7 @@ namespace {
 using nlohmann::json;
 
 struct EvaluateFlags {
-  std::string data_dir, model, split = "val", output, format = "text", cache = "off";
+  std::string data_dir, model, split = "val", output, format = "text", cache = "off", tta = "none";
   std::int64_t batch_size = 64;
   int workers = 1;
   std::size_t top_losses = 100;
@@ -81,8 +82,9 @@ int evaluate_model(const EvaluateFlags& flags) {
   });
   const datasets::DatasetPointer dataset = datasets::with_class_names(opened.data, description.class_names);
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
-  const Allocation weights(*backend, DType::f32, {classifier.model->parameters().elements()});
-  model::upload_values(*backend, weights.view(), classifier.values);
+  const bool integers = runs_integers(flags.machine, *backend, flags.model, !classifier.quantized.empty());
+  const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
+                                    integers ? classifier.quantized : model::QuantizedParameters());
 
   datasets::LoaderOptions options;
   options.batch_size = flags.batch_size;
@@ -93,7 +95,8 @@ int evaluate_model(const EvaluateFlags& flags) {
   options.seed = flags.seed;
   datasets::Loader loader(dataset, options);
   say(fmt::format("data    {}: {} images, split '{}'", flags.data_dir, dataset->size(), opened.part));
-  say(fmt::format("model   {}  {}  {}", flags.model, description.config.name, backend->description()));
+  say(fmt::format("model   {}  {}  {}  {}", flags.model, description.config.name,
+                  integers ? "int8" : precision_of(flags.machine), backend->description()));
 
   const std::vector<vision::Disturbance> wanted = disturbances(flags.robustness, description);
   const auto rounds = static_cast<std::int64_t>(1 + wanted.size());
@@ -101,11 +104,13 @@ int evaluate_model(const EvaluateFlags& flags) {
   std::int64_t seen_before = 0;
   const auto evaluate = [&](datasets::Loader& source) {
     const training::Evaluation evaluation = training::evaluate(
-        *classifier.model, *backend, weights.view(), pass_options(flags.machine, layers::Mode::inference),
-        source, [&](std::int64_t seen) {
+        *classifier.model, *backend, weights.view(),
+        weights.with(pass_options(flags.machine, layers::Mode::inference)), source,
+        [&](std::int64_t seen) {
           progress.update(seen_before + seen);
           return true;
-        });
+        },
+        test_time_augmentation(flags.tta));
     seen_before += dataset->size();
     return evaluation;
   };
@@ -172,6 +177,7 @@ Command evaluate_command() {
             ->check(CLI::IsMember({"auto", "ram", "off"}));
         app.add_option("--top-losses", flags->top_losses, "rows of top_losses.csv")
             ->check(count_range(0, 1 << 30));
+        add_test_time_flag(app, flags->tta);
         app.add_option("--fail-under", flags->fail_under, "exit code 1 when top-1 is lower")
             ->check(number_range(0.0, 1.0));
         app.add_option("--format", flags->format, "text or json")->check(CLI::IsMember({"text", "json"}));

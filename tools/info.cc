@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/base/error.h"
 #include "tools/command.h"
@@ -23,9 +24,17 @@ struct InfoFlags {
   std::map<std::string, std::string> overrides;
 };
 
+std::string precision_text(const layers::ParameterTable& table, const std::set<std::string>& integers) {
+  std::int64_t elements = 0;
+  for (const std::string& name : integers) elements += table.find(name)->shape.elements();
+  return fmt::format("int8: {} weights, {:.0f} % of the parameters", integers.size(),
+                     100 * static_cast<double>(elements) / static_cast<double>(table.count()));
+}
+
 int show_info(const InfoFlags& flags) {
   vision::Description description;
   std::unique_ptr<vision::VisionModel> model;
+  std::set<std::string> integers;  // names of tensors that are s8
   const bool from_file = vision::names_model_file(flags.model);
   if (from_file) {
     if (const std::string flag = overriding_flag(flags.overrides); !flag.empty()) {
@@ -35,6 +44,9 @@ int show_info(const InfoFlags& flags) {
     vision::Classifier classifier = vision::load_classifier(flags.model);  // weights are checked, too
     description = std::move(classifier.description);
     model = std::move(classifier.model);
+    for (const auto& [id, parameter] : classifier.quantized) {
+      for (const layers::NamedTensor& tensor : model->parameters().parts(id)) integers.insert(tensor.name);
+    }
   } else {
     description.config = vision::find_model_config(flags.model);
     apply_overrides(description.config, flags.overrides);
@@ -52,6 +64,7 @@ int show_info(const InfoFlags& flags) {
                    {"flops_per_image", flops},
                    {"tokens", description.config.tokens()},
                    {"streams", reason.empty()},
+                   {"precision", integers.empty() ? "f32" : "int8"},
                    {"preprocessing", json::parse(vision::to_json(description.preprocessing))},
                    {"class_names", description.class_names}};
     if (flags.layers) {
@@ -59,8 +72,10 @@ int show_info(const InfoFlags& flags) {
       for (const layers::NamedTensor& tensor : model->parameters().tensors()) {
         json shape = json::array();
         for (int axis = 0; axis < tensor.shape.rank(); ++axis) shape.push_back(tensor.shape[axis]);
-        report["tensors"].push_back(
-            json{{"name", tensor.name}, {"shape", shape}, {"weight_decay", tensor.decays}});
+        report["tensors"].push_back(json{{"name", tensor.name},
+                                         {"shape", shape},
+                                         {"weight_decay", tensor.decays},
+                                         {"dtype", integers.contains(tensor.name) ? "s8" : "f32"}});
       }
     }
     print(report.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
@@ -73,6 +88,9 @@ int show_info(const InfoFlags& flags) {
   print(fmt::format("  {:<18} {}\n", "preprocessing", vision::to_json(description.preprocessing)));
   print(fmt::format("  {:<18} {} ({})\n", "parameters", parameters,
                     count_text(static_cast<double>(parameters))));
+  if (!integers.empty()) {
+    print(fmt::format("  {:<18} {}\n", "precision", precision_text(model->parameters(), integers)));
+  }
   print(fmt::format("  {:<18} {}FLOP\n", "one image", count_text(flops)));
   print(fmt::format("  {:<18} {}\n", "tokens", description.config.tokens()));
   print(fmt::format("  {:<18} {}\n", "streams by row", reason.empty() ? "yes" : "no: " + reason));
@@ -81,7 +99,8 @@ int show_info(const InfoFlags& flags) {
   }
   if (flags.layers) {
     for (const layers::NamedTensor& tensor : model->parameters().tensors()) {
-      print(fmt::format("  {:<44} {:<20} {}\n", tensor.name, tensor.shape.text(), tensor.shape.elements()));
+      print(fmt::format("  {:<44} {:<20} {:<10} {}\n", tensor.name, tensor.shape.text(),
+                        tensor.shape.elements(), integers.contains(tensor.name) ? "s8" : "f32"));
     }
   }
   return 0;

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <sstream>
+
 #include "core/backends/available.h"
 #include "core/base/error.h"
 #include "tools/command.h"
@@ -11,26 +13,40 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 constexpr const char* kThreadsHelp = "compute threads (0: one a processor)";
-constexpr const char* kPrecisionHelp = "auto (f32), f32, or bf16 (on a GPU)";
-const std::vector<std::string> kPrecisions{"auto", "f32", "bf16"};
+constexpr const char* kPrecisionHelp =
+    "auto (the fastest that the model file has), f32, bf16 (on a GPU), or int8 (vretnet quantize)";
+const std::vector<std::string> kPrecisions{"auto", "f32", "bf16", "int8"};
 const std::vector<std::string> kForms{"auto", "parallel", "chunkwise", "recurrent"};
 
 CLI::Validator device_name() {
   const auto find_mistake = [](const std::string& text) -> std::string {
-    const std::string number = text.starts_with("cuda:") ? text.substr(5) : "0";
-    const bool is_number =
-        !number.empty() && number.size() <= 3 && number.find_first_not_of("0123456789") == std::string::npos;
-    if (text == "auto" || text == "cpu" || text == "cuda" || (text.starts_with("cuda:") && is_number))
-      return "";
-    return "'" + text + "' is no device: auto, cpu, cuda or cuda:N";
+    if (text == "auto" || text == "cpu" || text == "cuda") return "";
+    const bool numbered = text.starts_with("cuda:");
+    std::istringstream numbers(numbered ? text.substr(5) + "," : "");
+    bool right = numbered;
+    for (std::string number; std::getline(numbers, number, ',');) {
+      right &= !number.empty() && number.size() <= 3 &&
+               number.find_first_not_of("0123456789") == std::string::npos;
+    }
+    return right ? "" : "'" + text + "' is no device: auto, cpu, cuda, cuda:N or (to train) cuda:N,M";
   };
   return {find_mistake, "DEVICE"};
+}
+
+const std::string& backend_name(const MachineFlags& flags) {
+  const bool on_gpu = flags.device.starts_with("cuda");
+  if (flags.precision == "bf16" && !on_gpu) {
+    throw UsageError(
+        "--precision: 'bf16' needs --device cuda; on the cpu it would be slower than f32, not faster");
+  }
+  return on_gpu ? flags.device : flags.backend;
 }
 
 }  // namespace
 
 void add_device_flags(CLI::App& app, MachineFlags& flags) {
-  app.add_option("--device", flags.device, "auto (the cpu), cpu, cuda, or cuda:N, the GPU with number N")
+  app.add_option("--device", flags.device,
+                 "auto (the cpu), cpu, cuda, cuda:N (GPU number N); train: cuda:N,M")
       ->check(device_name());
   app.add_option("--backend", flags.backend, "onednn, or reference (slow, plain loops)")
       ->check(CLI::IsMember(available_backends()));
@@ -61,12 +77,11 @@ int thread_count(const MachineFlags& flags) {
 }
 
 std::unique_ptr<Backend> make_machine(const MachineFlags& flags) {
-  const bool on_gpu = flags.device.starts_with("cuda");
-  if (flags.precision == "bf16" && !on_gpu) {
-    throw UsageError(
-        "--precision: 'bf16' needs --device cuda; on the cpu it would be slower than f32, not faster");
-  }
-  return make_backend(on_gpu ? flags.device : flags.backend, thread_count(flags));
+  return make_backend(backend_name(flags), thread_count(flags));
+}
+
+std::vector<std::unique_ptr<Backend>> make_machines(const MachineFlags& flags) {
+  return make_backends(backend_name(flags), thread_count(flags));
 }
 
 std::string precision_of(const MachineFlags& flags) {
@@ -74,6 +89,9 @@ std::string precision_of(const MachineFlags& flags) {
 }
 
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode) {
+  if (mode == layers::Mode::training && flags.precision == "int8") {
+    throw UsageError("--precision: 'int8' is for inference; training runs in f32 or bf16");
+  }
   layers::Pass::Options options;
   options.mode = mode;
   options.chunk_rows = flags.chunk_rows;
@@ -82,6 +100,18 @@ layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode)
   if (flags.form == "chunkwise") options.form = layers::FormChoice::chunkwise;
   if (flags.form == "recurrent") options.form = layers::FormChoice::recurrent;
   return options;
+}
+
+bool runs_integers(const MachineFlags& flags, const Backend& backend, const std::string& model,
+                   bool holds_integers) {
+  if (flags.precision == "int8" && !holds_integers) {
+    throw UsageError(
+        fmt::format("--precision: '{}' holds f32 weights; make an int8 file of it with vretnet "
+                    "quantize -m {} -d FOLDER",
+                    model, model));
+  }
+  if (flags.precision == "auto") return holds_integers && backend.favours_integers();
+  return flags.precision == "int8";
 }
 
 void add_output_flags(CLI::App& app) {

@@ -22,8 +22,7 @@ constexpr const char* kExamples = R"(examples:
   vretnet train -d photos -m vretnet_nano_patch4_32 --epochs 20
   vretnet eval -m runs/train-1/best.safetensors -d photos
   vretnet predict -m runs/train-1/best.safetensors cat.jpg -k 3
-A flag may also stand in a TOML file (-c) or in the environment (VRETNET_LR).
-vretnet COMMAND --help lists the flags of a command.)";
+COMMAND --help lists its flags; a TOML file (-c) or VRETNET_LR=... sets them.)";
 
 constexpr std::size_t kCommandColumn = 14;  // so that the top page fits 80 columns
 
@@ -41,8 +40,9 @@ int run(const std::vector<std::string>& arguments) {
     child->footer("");
     works[child] = command.declare(*child);
   };
-  for (const Command& command : {train_command(), evaluate_command(), predict_command(), explain_command(), info_command(),
-                                 models_command(), data_command(), bench_command(), selfcheck_command()}) {
+  for (const Command& command :
+       {train_command(), evaluate_command(), predict_command(), explain_command(), info_command(),
+        quantize_command(), models_command(), data_command(), bench_command(), selfcheck_command()}) {
     declare(command);
   }
 

@@ -4,11 +4,12 @@
 #include <memory>
 
 #include "core/base/error.h"
-#include "core/model/weights.h"
+#include "core/model/bound_weights.h"
 #include "tools/command.h"
 #include "tools/inputs.h"
 #include "tools/prediction_format.h"
 #include "tools/terminal.h"
+#include "tools/test_time.h"
 #include "tools/trained_model.h"
 #include "vision/classify.h"
 
@@ -17,7 +18,7 @@ namespace {
 
 struct PredictFlags {
   std::vector<std::string> inputs;
-  std::string model, format = "text";
+  std::string model, format = "text", tta = "none";
   std::size_t top = 1;
   bool recursive = false, stream = false;
   std::int64_t max_pixels = vision::DecodeLimits{}.max_pixels;
@@ -26,15 +27,20 @@ struct PredictFlags {
 };
 
 int predict(const PredictFlags& flags) {
+  if (flags.stream && flags.tta != "none") {
+    throw UsageError(fmt::format("--tta: {}, but --stream reads an image once, from the left", flags.tta));
+  }
   const vision::Classifier classifier = load_trained(flags.model, "predict");
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
-  const Allocation weights(*backend, DType::f32, {classifier.model->parameters().elements()});
-  model::upload_values(*backend, weights.view(), classifier.values);
+  const bool integers = runs_integers(flags.machine, *backend, flags.model, !classifier.quantized.empty());
+  const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
+                                    integers ? classifier.quantized : model::QuantizedParameters());
 
   vision::DecodeLimits limits;
   limits.max_pixels = flags.max_pixels;
-  const auto options = pass_options(flags.machine, layers::Mode::inference);
-  vision::ImageClassifier images(classifier, *backend, weights.view(), options, limits);
+  const auto options = weights.with(pass_options(flags.machine, layers::Mode::inference));
+  vision::ImageClassifier images(classifier, *backend, weights.view(), options, limits,
+                                 test_time_augmentation(flags.tta));
   const auto classify = [&](const std::string& file) {
     return flags.stream ? vision::classify_stream(classifier, *backend, weights.view(), options, limits, file)
                         : images.classify(file);
@@ -78,6 +84,7 @@ Command predict_command() {
                 ->check(CLI::IsMember({"text", "csv", "json", "jsonl"}));
             app.add_option("--reject-below", flags->reject_below, "answer 'unknown' below this probability")
                 ->check(number_range(0.0, 1.0));
+            add_test_time_flag(app, flags->tta);
             app.add_flag("-r,--recursive", flags->recursive, "look into subfolders");
             app.add_flag("--stream", flags->stream,
                          "read row by row at the image's own size, in constant memory (causal models)");

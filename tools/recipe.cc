@@ -52,6 +52,26 @@ std::string name_of(const ModelFlag& flag) {
 constexpr int kSmallImage =
     64;  // up to here pad-and-crop is the usual augmentation, above random-resized crop
 
+void add_mixing_flags(CLI::App& app, Recipe& recipe) {
+  const char* group = "Augmentation";
+  const auto alpha = number_range(0.0, 1000), chance = number_range(0.0, 1.0);
+  app.add_option("--mixup", recipe.mixup, "alpha of mixup, which blends two images (0: off)")
+      ->check(alpha)
+      ->group(group);
+  app.add_option("--cutmix", recipe.cutmix, "alpha of cutmix, which pastes a part of another image (0: off)")
+      ->check(alpha)
+      ->group(group);
+  app.add_option("--mixup-prob", recipe.mix_probability, "chance that a batch is mixed")
+      ->check(chance)
+      ->group(group);
+  app.add_option("--mixup-switch-prob", recipe.mix_switch_probability, "chance of cutmix where both are on")
+      ->check(chance)
+      ->group(group);
+  app.add_option("--mixup-off-epoch", recipe.mix_off_epoch, "no mixing after so many epochs (0: to the end)")
+      ->check(count_range(0))
+      ->group(group);
+}
+
 }  // namespace
 
 void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>& overrides,
@@ -131,6 +151,9 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
                  "epochs of rising learning rate (default: 5, at most a quarter of all)")
       ->check(rate)
       ->group(group);
+  app.add_option("--cooldown-epochs", recipe.cooldown_epochs, "epochs at --min-lr after --epochs")
+      ->check(count_range(0))
+      ->group(group);
   app.add_option("--sched", recipe.schedule, "cosine or constant")
       ->check(CLI::IsMember({"cosine", "constant"}))
       ->group(group);
@@ -148,6 +171,15 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
       ->group(group);
   app.add_option("--ema", recipe.ema, "decay of the moving average of weights (0: none)")
       ->check(number_range(0.0, 0.999999))
+      ->group(group);
+  app.add_option("--patience", recipe.patience,
+                 "stop after so many epochs without a better validation accuracy (0: never)")
+      ->check(count_range(0))
+      ->group(group);
+  app.add_option("--class-weights", recipe.class_weights,
+                 "of the loss: none, inv (1/images of the class), sqrt-inv, or a JSON file")
+      ->group(group);
+  app.add_flag("--balanced", recipe.balanced, "each class as often in an epoch, however many images it has")
       ->group(group);
   app.add_option("--seed", recipe.seed, "of first weights, order and augmentation")
       ->check(count_range(0, kLargestSeed))
@@ -184,6 +216,17 @@ void add_recipe_flags(CLI::App& app, Recipe& recipe) {
       ->delimiter(',')
       ->check(number_range(0, 100))
       ->group(group);
+  app.add_option("--auto-augment,--aa", recipe.auto_augment,
+                 "RandAugment as timm writes it: rand-m9-n2-mstd0.5-inc1")
+      ->group(group);
+  const auto chance = number_range(0.0, 1.0);
+  app.add_option("--reprob", recipe.erase_probability, "chance of erasing a rectangle")
+      ->check(chance)
+      ->group(group);
+  app.add_option("--remode", recipe.erase_mode, "what fills it: const, rand or pixel")
+      ->check(CLI::IsMember({"const", "rand", "pixel"}))
+      ->group(group);
+  add_mixing_flags(app, recipe);
   const auto channel = number_range(-1000, 1000);
   app.add_option("--mean", recipe.mean, "per channel, of values 0 … 1")
       ->delimiter(',')
@@ -214,6 +257,7 @@ void check_warmup(const Recipe& recipe) {
 training::TrainingOptions training_options(const Recipe& recipe) {
   training::TrainingOptions options;
   options.epochs = recipe.epochs;
+  options.cooldown_epochs = recipe.cooldown_epochs;
   options.accumulation = recipe.accumulation;
   options.learning_rate = recipe.learning_rate;
   options.minimum_learning_rate = std::min(recipe.minimum_learning_rate, recipe.learning_rate);
@@ -226,6 +270,17 @@ training::TrainingOptions training_options(const Recipe& recipe) {
   options.optimizer.weight_decay = recipe.weight_decay;
   options.optimizer.clip_norm = recipe.clip_norm;
   options.optimizer.ema_decay = recipe.ema;
+  return options;
+}
+
+training::MixingOptions mixing_options(const Recipe& recipe) {
+  training::MixingOptions options;
+  options.mixup = recipe.mixup;
+  options.cutmix = recipe.cutmix;
+  options.probability = recipe.mix_probability;
+  options.switch_probability = recipe.mix_switch_probability;
+  options.off_epoch = recipe.mix_off_epoch;
+  options.seed = recipe.seed;
   return options;
 }
 
@@ -287,6 +342,14 @@ vision::Augmentation augmentation_of(const Recipe& recipe, const vision::Preproc
   augmentation.contrast = jitter[1];
   augmentation.saturation = jitter[2];
   augmentation.hue = jitter[3];
+  if (!recipe.auto_augment.empty()) {
+    augmentation.rand_augment =
+        naming("--auto-augment", [&] { return vision::parse_rand_augment(recipe.auto_augment); });
+  }
+  augmentation.erasing.probability = recipe.erase_probability;
+  augmentation.erasing.mode = recipe.erase_mode == "const"  ? vision::EraseMode::Constant
+                              : recipe.erase_mode == "rand" ? vision::EraseMode::Colour
+                                                            : vision::EraseMode::Pixel;
   return augmentation;
 }
 

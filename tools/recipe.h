@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/training/mixing.h"
 #include "core/training/trainer.h"
 #include "vision/image/augment.h"
 #include "vision/model_file.h"
@@ -20,11 +21,14 @@ struct Recipe {
   std::int64_t limit_train = 0, limit_val = 0;
   std::map<std::string, std::string> model_overrides;  // key of the model config → text
 
-  std::int64_t epochs = 100, batch_size = 128, accumulation = 1;
+  std::int64_t epochs = 100, cooldown_epochs = 0, batch_size = 128, accumulation = 1;
+  std::int64_t patience = 0;  // 0: train to the end
   double learning_rate = 1e-3, minimum_learning_rate = 1e-5, warmup_epochs = 5;
   std::string optimizer = "adamw", schedule = "cosine";
   double weight_decay = 0.05, smoothing = 0.1, clip_norm = 1.0, ema = 0;
   double beta1 = 0.9, beta2 = 0.999;
+  std::string class_weights = "none";  // inv, sqrt-inv, a file
+  bool balanced = false;
   std::uint64_t seed = 42;
 
   std::string crop = "auto";  // resized, pad, none
@@ -32,6 +36,11 @@ struct Recipe {
   int pad = 4;
   double flip = 0.5;
   std::vector<double> color_jitter{0, 0, 0, 0};
+  std::string auto_augment;  // "": none
+  double erase_probability = 0;
+  std::string erase_mode = "pixel";
+  double mixup = 0, cutmix = 0, mix_probability = 1, mix_switch_probability = 0.5;
+  std::int64_t mix_off_epoch = 0;
   std::vector<float> mean, deviation;
   std::string interpolation;  // "": the model's
   double crop_fraction = 0;   // 0: the model's
@@ -60,6 +69,7 @@ training::TrainingOptions training_options(const Recipe& recipe);
 // `start`, a model file's or the default one, with the config's size and whatever the recipe says.
 vision::Preprocessing preprocessing_of(const Recipe& recipe, const vision::ModelConfig& config,
                                        vision::Preprocessing start);
+training::MixingOptions mixing_options(const Recipe& recipe);
 vision::Augmentation augmentation_of(const Recipe& recipe, const vision::Preprocessing& preprocessing);
 
 }  // namespace vretnet::tools

@@ -46,6 +46,7 @@ model::Metadata to_metadata(const SavedRun& run) {
   metadata["best"] =
       json{{"epoch", best.epoch}, {"top1", best.top1}, {"top5", best.top5}, {"loss", best.loss}}.dump();
   metadata["images"] = run.images.dump();
+  metadata["class_weights"] = json(run.class_weights).dump();
   metadata["files"] = json(run.files).dump();
   return metadata;
 }
@@ -59,9 +60,11 @@ SavedRun read_saved_run(const RunFolder& folder) {
     run.images = json::parse(metadata.at("images"));
     const json best = json::parse(metadata.at("best"));
     run.best = {best.at("epoch"), best.at("top1"), best.at("top5"), best.at("loss")};
+    run.class_weights = json::parse(metadata.at("class_weights")).get<std::vector<float>>();
     run.files = json::parse(metadata.at("files")).get<std::map<std::string, std::int64_t>>();
   } catch (const std::exception& error) {  // of the map or of JSON
-    throw UsageError(fmt::format("{}: 'images', 'best' or 'files' cannot be read: {}", where, error.what()));
+    throw UsageError(fmt::format("{}: 'images', 'best', 'class_weights' or 'files' cannot be read: {}", where,
+                                 error.what()));
   }
   return run;
 }

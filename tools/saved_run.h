@@ -25,7 +25,8 @@ struct BestEpoch {
 struct SavedRun {
   vision::Description description;
   BestEpoch best;
-  nlohmann::json images;  // how many each part of the data has: {"train": 900, "val": 100}
+  nlohmann::json images;             // how many each part of the data has: {"train": 900, "val": 100}
+  std::vector<float> class_weights;  // of the loss; empty without
   std::map<std::string, std::int64_t> files;  // lengths of the files that are appended to
 };
 model::Metadata to_metadata(const SavedRun& run);

@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "tools/arguments.h"
+#include "tools/class_weights.h"
 #include "tools/training_run.h"
 
 namespace vretnet::tools {
@@ -34,6 +35,9 @@ std::map<std::string, std::string> settle(Recipe& recipe, bool has_warmup) {
     settled["data-dir"] = recipe.data_dir = lasting_path(recipe.data_dir);
   }
   if (vision::names_model_file(recipe.model)) settled["model"] = recipe.model = lasting_path(recipe.model);
+  if (names_weight_file(recipe.class_weights)) {
+    settled["class-weights"] = recipe.class_weights = lasting_path(recipe.class_weights);
+  }
   if (!has_warmup) {
     recipe.warmup_epochs = default_warmup_epochs(recipe.epochs);
     settled["warmup-epochs"] = fmt::format("{}", recipe.warmup_epochs);

@@ -16,6 +16,7 @@
 #include "core/base/file.h"
 #include "core/model/weights.h"
 #include "core/training/evaluate.h"
+#include "tools/class_weights.h"
 #include "tools/environment.h"
 #include "tools/evaluation_files.h"
 #include "tools/interrupt.h"
@@ -71,9 +72,13 @@ int TrainingRun::run() {
   }
   say(fmt::format("run     {}   seed {}   resume with: vretnet train --resume {}", folder_->path().string(),
                   recipe.seed, folder_->path().string()));
-  while (!trainer_->finished()) {
+  while (!trainer_->finished() && !out_of_patience()) {
     train_epoch();
     if (interrupt_requested() || !validate()) return stopped();
+  }
+  if (!trainer_->finished()) {
+    say(fmt::format("stopped early: no better top1 in {} epochs since epoch {}", recipe.patience,
+                    best_.epoch));
   }
   summarise();
   return 0;
@@ -153,7 +158,16 @@ void TrainingRun::take_weights(const vision::Classifier& file) {
 
 void TrainingRun::open_trainer() {
   const Recipe& recipe = flags_.recipe;
-  backend_ = make_machine(machine_);
+  if (recipe.patience > 0 && !data_.val) {
+    throw UsageError(
+        fmt::format("--patience: {}, but there are no validation images to judge by", recipe.patience));
+  }
+  // A resumed run keeps its own, whatever has become of the file.
+  class_weights_ =
+      saved_ ? saved_->class_weights
+             : class_weights(recipe.class_weights, datasets::class_counts(*data_.train), data_.class_names);
+  machines_ = make_machines(machine_);
+  backend_ = machines_.front().get();
 
   datasets::LoaderOptions options;
   options.batch_size = recipe.batch_size;
@@ -166,18 +180,33 @@ void TrainingRun::open_trainer() {
   options.cache = datasets::parse_cache_mode(flags_.cache);
   options.max_skip_share = flags_.max_skip_share;
   options.remedy = fmt::format("move them away with: vretnet data check {} --fix move:OUT", recipe.data_dir);
+  options.balanced = recipe.balanced;
   train_loader_ = std::make_unique<datasets::Loader>(data_.train, options);
+  const training::MixingOptions mixing = mixing_options(recipe);
+  if (mixing.on()) {
+    mixing_ = std::make_unique<training::MixingSource>(*train_loader_, mixing,
+                                                       model_->input_shape(recipe.batch_size));
+  }
   if (data_.val) {
-    options.shuffle = options.drop_last = false;
+    options.shuffle = options.drop_last = options.balanced = false;
     options.augmentation.reset();
     val_loader_ = std::make_unique<datasets::Loader>(data_.val, options);
   }
   training::TrainingOptions training = training_options(recipe);
   training.pass = pass_options(machine_, layers::Mode::training);
-  trainer_ = std::make_unique<training::Trainer>(*model_, *backend_, *train_loader_, training);
+  training.class_weights = class_weights_;
+  training::BatchSource& source = mixing_ ? static_cast<training::BatchSource&>(*mixing_) : *train_loader_;
+  std::vector<Backend*> machines;
+  for (const auto& machine : machines_) machines.push_back(machine.get());
+  trainer_ = std::make_unique<training::Trainer>(*model_, machines, source, training);
   say(fmt::format("model   {}  {} parameters, {}FLOP an image   {}  {}", description_.config.name,
                   count_text(static_cast<double>(model_->parameters().count())),
-                  count_text(forward_flops(*model_)), backend_->description(), precision_of(machine_)));
+                  count_text(forward_flops(*model_)), machines_text(), precision_of(machine_)));
+}
+
+std::string TrainingRun::machines_text() const {
+  const std::string text = backend_->description();
+  return machines_.size() == 1 ? text : fmt::format("{} × {}", machines_.size(), text);
 }
 
 void TrainingRun::start_folder() {
@@ -185,8 +214,7 @@ void TrainingRun::start_folder() {
   write_file_atomically(folder_->file("config.toml"), recipe_text_);
   write_file_atomically(folder_->file("classes.json"),
                         json(data_.class_names).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
-  write_file_atomically(folder_->file("env.json"),
-                        environment_json(backend_->description(), thread_count(machine_)));
+  write_file_atomically(folder_->file("env.json"), environment_json(machines_text(), thread_count(machine_)));
   folder_->append("metrics.csv", "epoch,step,learning_rate,train_loss,train_top1,val_loss,val_top1,val_top5");
   if (pretrained_) {
     model::upload_values(*backend_, trainer_->weights(), *pretrained_);
@@ -200,7 +228,7 @@ void TrainingRun::start_folder() {
 }
 
 void TrainingRun::resume_folder() {
-  const std::string now = environment_json(backend_->description(), thread_count(machine_));
+  const std::string now = environment_json(machines_text(), thread_count(machine_));
   for (const std::string& difference : environment_differences(read_text(folder_->file("env.json")), now)) {
     say("warning: results may differ in the last bits from a run that was never stopped: " + difference);
   }
@@ -221,13 +249,13 @@ void TrainingRun::train_epoch() {
   const Recipe& recipe = flags_.recipe;
   const std::int64_t epoch = trainer_->position().epoch;
   const std::int64_t images = train_loader_->batches() * recipe.batch_size;
-  Progress progress(fmt::format("epoch {:2}/{}", epoch + 1, recipe.epochs), images, "img");
+  Progress progress(fmt::format("epoch {:2}/{}", epoch + 1, trainer_->epochs()), images, "img");
   progress.start_from(trainer_->position().images);
   while (!interrupt_requested() && trainer_->step()) {
     const training::Position& position = trainer_->position();
     progress.update(position.images,
                     fmt::format("loss {:.3f}", position.loss_sum / static_cast<double>(position.images)),
-                    (recipe.epochs - epoch - 1) * images);
+                    (trainer_->epochs() - epoch - 1) * images);
     if (flags_.save_every_steps > 0 && position.step % flags_.save_every_steps == 0) commit();
   }
   epoch_rate_ = progress.rate();
@@ -245,11 +273,11 @@ bool TrainingRun::validate() {
               {"train_loss", train_loss},
               {"train_top1", train_top1}};
   std::string line =
-      fmt::format("epoch {:2}/{}  train {:.3f}", position.epoch + 1, flags_.recipe.epochs, train_loss);
+      fmt::format("epoch {:2}/{}  train {:.3f}", position.epoch + 1, trainer_->epochs(), train_loss);
   std::string values = ",,,";
   bool better = true;  // without validation the newest is the best
   if (val_loader_) {
-    Progress progress(fmt::format("epoch {:2}/{} validation", position.epoch + 1, flags_.recipe.epochs),
+    Progress progress(fmt::format("epoch {:2}/{} validation", position.epoch + 1, trainer_->epochs()),
                       data_.val->size(), "img");
     const training::Evaluation evaluation = training::evaluate(
         *model_, *backend_, trainer_->best_weights(), pass_options(machine_, layers::Mode::inference),
@@ -295,6 +323,13 @@ bool TrainingRun::validate() {
   return true;
 }
 
+// Asked between epochs, so the answer is the same after a resume.
+bool TrainingRun::out_of_patience() const {
+  const std::int64_t patience = flags_.recipe.patience, epoch = trainer_->position().epoch;
+  return patience > 0 && trainer_->position().batch == 0 && best_.epoch > 0 &&
+         epoch - best_.epoch >= patience;
+}
+
 // Sorted by file, and never shorter than what an earlier part of the run wrote: the same at the end of a run
 // whether or not it was interrupted. Before each commit: a resumed run does not meet again what it had met.
 void TrainingRun::write_skipped() {
@@ -332,7 +367,7 @@ nlohmann::json TrainingRun::image_counts() const {
 
 void TrainingRun::commit() {
   write_skipped();
-  const SavedRun run{description_, best_, image_counts(), folder_->lengths()};
+  const SavedRun run{description_, best_, image_counts(), class_weights_, folder_->lengths()};
   training::save_state(folder_->state(), *backend_, *trainer_, to_metadata(run));
   vision::save_classifier(folder_->file("last.safetensors"), description_, model_->parameters(),
                           model::download_values<float>(*backend_, trainer_->best_weights()));

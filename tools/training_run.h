@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/training/mixing.h"
 #include "core/training/saved_state.h"
 #include "datasets/loader.h"
 #include "datasets/registry.h"
@@ -42,10 +43,12 @@ class TrainingRun {
   void open_model();
   void take_weights(const vision::Classifier& file);
   void open_trainer();
+  std::string machines_text() const;  // "2 × NVIDIA H100, …"
   void start_folder();
   void resume_folder();
   void train_epoch();
   bool validate();  // false when a stop was asked for
+  bool out_of_patience() const;
   void write_skipped();
   nlohmann::json image_counts() const;
   void commit();  // last.state.safetensors, then last.safetensors
@@ -59,9 +62,12 @@ class TrainingRun {
   vision::Description description_;
   std::unique_ptr<vision::VisionModel> model_;
   std::optional<std::vector<float>> pretrained_;
-  std::unique_ptr<Backend> backend_;
+  std::vector<std::unique_ptr<Backend>> machines_;
+  Backend* backend_ = nullptr;  // the first of them
   std::unique_ptr<datasets::Loader> train_loader_, val_loader_;
+  std::unique_ptr<training::MixingSource> mixing_;  // around train_loader_
   std::unique_ptr<training::Trainer> trainer_;
+  std::vector<float> class_weights_;
   std::optional<RunFolder> folder_;
   std::optional<SavedRun> saved_;  // of the run that is resumed
   std::vector<MovedPath> moved_;   // since then

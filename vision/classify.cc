@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 
 #include "core/training/metrics.h"
 #include "vision/image/strip_reader.h"
@@ -11,9 +12,7 @@
 namespace vretnet::vision {
 namespace {
 
-Answer answer_of(Backend& backend, const View& logits) {
-  std::vector<float> values(static_cast<std::size_t>(logits.elements()));
-  backend.download(logits, values.data());
+Answer answer_of(std::span<const float> values) {
   Answer answer;
   answer.probabilities = training::softmax(values);
   answer.ranking.resize(values.size());
@@ -27,17 +26,17 @@ Answer answer_of(Backend& backend, const View& logits) {
 }  // namespace
 
 ImageClassifier::ImageClassifier(const Classifier& classifier, Backend& backend, const View& weights,
-                                 const layers::Pass::Options& options, const DecodeLimits& limits)
+                                 const layers::Pass::Options& options, const DecodeLimits& limits,
+                                 training::TestTimeAugmentation augmentation)
     : description_(classifier.description),
-      backend_(backend),
       limits_(limits),
-      session_(*classifier.model, backend, weights, View(), options),
+      predictor_(*classifier.model, backend, weights, options, augmentation),
       pixels_(classifier.description.preprocessing.values()) {}
 
 Answer ImageClassifier::classify(const std::filesystem::path& file) {
   const Preprocessing& preprocessing = description_.preprocessing;
   preprocess(read_image(file, limits_, preprocessing.channels), preprocessing, pixels_.data());
-  return answer_of(backend_, session_.forward(pixels_.data(), 1));
+  return answer_of(predictor_.logits(pixels_.data(), 1));
 }
 
 Answer classify_stream(const Classifier& classifier, Backend& backend, const View& weights,
@@ -63,7 +62,9 @@ Answer classify_stream(const Classifier& classifier, Backend& backend, const Vie
   }
   reader.read_rows(reader.rows_left(),
                    rows.pixels.data());  // a file that ends early is damaged, whether or not it matters
-  return answer_of(backend, logits);
+  std::vector<float> values(static_cast<std::size_t>(logits.elements()));
+  backend.download(logits, values.data());
+  return answer_of(values);
 }
 
 }  // namespace vretnet::vision

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/model/session.h"
+#include "core/training/predictor.h"
 #include "vision/image/decode.h"
 #include "vision/model_file.h"
 
@@ -21,15 +22,15 @@ struct Answer {
 class ImageClassifier {
  public:
   ImageClassifier(const Classifier& classifier, Backend& backend, const View& weights,
-                  const layers::Pass::Options& options, const DecodeLimits& limits = {});
+                  const layers::Pass::Options& options, const DecodeLimits& limits = {},
+                  training::TestTimeAugmentation augmentation = training::TestTimeAugmentation::None);
   // Throws ImageError naming the file.
   Answer classify(const std::filesystem::path& file);
 
  private:
   const Description& description_;
-  Backend& backend_;
   DecodeLimits limits_;
-  model::Session session_;
+  training::Predictor predictor_;
   std::vector<float> pixels_;
 };
 

@@ -163,13 +163,16 @@ Classifier load_classifier(const std::filesystem::path& path) {
     classifier.description = parse_metadata(file.metadata(), path.string());
   }
   classifier.model = make_model(classifier.description.config);
-  classifier.values = model::read_model_values(file, classifier.model->parameters());
+  model::ModelValues read = model::read_model_values(file, classifier.model->parameters());
+  classifier.values = std::move(read.values);
+  classifier.quantized = std::move(read.quantized);
   return classifier;
 }
 
 void save_classifier(const std::filesystem::path& path, const Description& description,
-                     const layers::ParameterTable& table, const std::vector<float>& values) {
-  model::save_model_file(path, to_metadata(description), table, values);
+                     const layers::ParameterTable& table, const std::vector<float>& values,
+                     const model::QuantizedParameters& quantized) {
+  model::save_model_file(path, to_metadata(description), table, values, quantized);
 }
 
 bool names_model_file(const std::string& model) {

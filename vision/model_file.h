@@ -35,12 +35,15 @@ struct Classifier {
   Description description;
   std::unique_ptr<VisionModel> model;
   std::vector<float> values;  // flat, laid out by model->parameters()
+  model::QuantizedParameters
+      quantized;  // of a file by `vretnet quantize`; `values` holds what they stand for
 };
 // A file of ours, or a timm ViT state dict (vision/timm.h). Throws UsageError saying what is wrong or
 // missing.
 Classifier load_classifier(const std::filesystem::path& path);
 void save_classifier(const std::filesystem::path& path, const Description& description,
-                     const layers::ParameterTable& table, const std::vector<float>& values);
+                     const layers::ParameterTable& table, const std::vector<float>& values,
+                     const model::QuantizedParameters& quantized = {});
 
 // True for what names a file rather than a model of the registry: it exists, or ends in .safetensors.
 bool names_model_file(const std::string& model);

@@ -17,4 +17,7 @@ std::vector<std::string> available_backends();
 // listing what is available, for an unknown name, and saying what is missing where there is no such GPU.
 std::unique_ptr<Backend> make_backend(const std::string& name, int threads);
 
+// The same, or "cuda:N,M,…": several GPUs of one kind that train together. At least one.
+std::vector<std::unique_ptr<Backend>> make_backends(const std::string& name, int threads);
+
 }  // namespace vretnet

@@ -13,7 +13,7 @@ namespace vretnet {
 namespace {
 
 constexpr const char* kModule = "libvretnet_cuda.so";
-constexpr const char* kEntry = "vretnet_make_cuda_backend";
+constexpr const char* kEntry = "vretnet_make_cuda_backends";
 
 // Stays loaded until the program ends: backends live as long as they like.
 void* open_module() {
@@ -33,12 +33,16 @@ void* open_module() {
 
 }  // namespace
 
-std::unique_ptr<Backend> load_cuda_backend(int device) {
+std::vector<std::unique_ptr<Backend>> load_cuda_backends(const std::vector<int>& devices) {
   static void* const module = open_module();
-  using Make = Backend* (*)(int);
+  using Make = void (*)(const int*, int, Backend**);
   const auto make = reinterpret_cast<Make>(dlsym(module, kEntry));
   if (make == nullptr) throw UsageError(fmt::format("--device cuda: {} is of another build", kModule));
-  return std::unique_ptr<Backend>(make(device));
+  std::vector<Backend*> made(devices.size());
+  make(devices.data(), static_cast<int>(devices.size()), made.data());
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (Backend* backend : made) backends.emplace_back(backend);
+  return backends;
 }
 
 }  // namespace vretnet

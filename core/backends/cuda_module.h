@@ -3,14 +3,15 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "core/ops/backend.h"
 
 namespace vretnet {
 
-// Loads the module from beside the program, from ../lib, or from where the system looks, and opens CUDA
-// device `device`. Throws UsageError where this build has no module, a CUDA library is missing, or the device
-// cannot be used.
-std::unique_ptr<Backend> load_cuda_backend(int device);
+// Loads the module from beside the program, from ../lib, or from where the system looks, and opens these CUDA
+// devices, with communicators where they are several. Throws UsageError where this build has no module, a
+// CUDA library is missing, or the devices cannot be used.
+std::vector<std::unique_ptr<Backend>> load_cuda_backends(const std::vector<int>& devices);
 
 }  // namespace vretnet

@@ -10,6 +10,7 @@
 namespace vretnet::conformance {
 
 void add_gemm_cases(std::vector<Case>& cases);         // Gemm
+void add_quantized_cases(std::vector<Case>& cases);    // QuantizedGemm
 void add_image_cases(std::vector<Case>& cases);        // Convolution, Depthwise, Patches, gradients
 void add_elementwise_cases(std::vector<Case>& cases);  // Convert, ColumnSum, Add … Gate, gradients
 void add_norm_cases(std::vector<Case>& cases);         // LayerNorm, HeadNorm, Rotate, gradients

@@ -1,3 +1,6 @@
+#include <cmath>
+#include <limits>
+
 #include "core/conformance/cases.h"
 
 namespace vretnet::conformance {
@@ -104,7 +107,8 @@ void add_optimizer(std::vector<Case>& cases, std::int64_t count) {
     double squared_norm;  // negative: not given
   };
   for (const Option& option : {Option{"", 0, 0, -1}, Option{" weight decay", 0.05f, 0, -1},
-                               Option{" clipped", 0.05f, 1, 16}, Option{" below the clip", 0.05f, 1, 0.25}}) {
+                               Option{" clipped", 0.05f, 1, 16}, Option{" below the clip", 0.05f, 1, 0.25},
+                               Option{" not finite", 0.05f, 1, std::numeric_limits<double>::infinity()}}) {
     cases.push_back({fmt::format("AdamW/{}{}", count, option.name), [=](Operands& operands) {
                        ops::AdamW op;
                        op.parameter = operands.update("parameter", {count});
@@ -121,6 +125,7 @@ void add_optimizer(std::vector<Case>& cases, std::int64_t count) {
                        op.max_norm = option.max_norm;
                        return op;
                      }});
+    if (std::isinf(option.squared_norm)) cases.back().without_influence = {"gradient"};
   }
   cases.push_back({fmt::format("Lerp/{}", count), [=](Operands& operands) {
                      ops::Lerp op;

@@ -57,15 +57,17 @@ std::vector<std::int64_t> positions_of(const View& view) {
 
 }  // namespace
 
-View Operands::add(const std::string& name, Kind kind, const Shape& shape, const Layout& layout) {
+View Operands::add(const std::string& name, Kind kind, DType dtype, const Shape& shape,
+                   const Layout& layout) {
   Operand& operand = operands_.emplace_back();
   operand.name = name;
   operand.kind = kind;
   operand.buffer = std::make_unique<Buffer>();
   std::int64_t elements = 0;
-  operand.view = place(operand.buffer.get(), storage_.of(name), shape, layout, elements);
+  operand.view = place(operand.buffer.get(), dtype, shape, layout, elements);
   operand.positions = positions_of(operand.view);
-  operand.initial.assign(static_cast<std::size_t>(elements), operand.written() ? kGuard : kNan);
+  const double gap = operand.written() ? kGuard : dtype == DType::s8 ? kIntegerGap : kNan;
+  operand.initial.assign(static_cast<std::size_t>(elements), gap);
   for (std::int64_t position : operand.positions) operand.initial[static_cast<std::size_t>(position)] = kNan;
   return operand.view;
 }
@@ -84,6 +86,16 @@ void Operands::randomize(Operand& operand, Values values) {
 View Operands::input(const std::string& name, const Shape& shape, const Layout& layout, Values values) {
   const View view = add(name, Kind::input, shape, layout);
   randomize(operands_.back(), values);
+  return view;
+}
+
+View Operands::integers(const std::string& name, const Shape& shape, const Layout& layout) {
+  const View view = add(name, Kind::input, DType::s8, shape, layout);
+  Random random(seed_, {operands_.size()});
+  for (std::int64_t position : operands_.back().positions) {
+    operands_.back().initial[static_cast<std::size_t>(position)] =
+        std::round(random.uniform(-127, 127)) + 0.0;  // no −0
+  }
   return view;
 }
 
@@ -137,7 +149,10 @@ void Operands::upload(Backend& backend, bool in_doubles) {
     operand.buffer->bytes = elements * bytes_of(dtype);
     operand.buffer->data = backend.allocate(operand.buffer->bytes);
     const View target = whole(operand.buffer.get(), dtype, static_cast<std::int64_t>(elements));
-    if (in_doubles || dtype == DType::f64) {
+    if (dtype == DType::s8) {
+      const std::vector<std::int8_t> integers(operand.initial.begin(), operand.initial.end());
+      backend.upload(target, integers.data());
+    } else if (in_doubles || dtype == DType::f64) {
       backend.upload(target, operand.initial.data());
     } else if (dtype == DType::f32) {
       const std::vector<float> rounded(operand.initial.begin(), operand.initial.end());
@@ -158,6 +173,11 @@ std::vector<double> Operands::download(Backend& backend, const Operand& operand)
   const std::size_t elements = operand.initial.size();
   const DType dtype = operand.view.dtype();
   const View source = whole(operand.buffer.get(), dtype, static_cast<std::int64_t>(elements));
+  if (dtype == DType::s8) {
+    std::vector<std::int8_t> integers(elements);
+    backend.download(source, integers.data());
+    return {integers.begin(), integers.end()};
+  }
   std::vector<double> values(elements);
   if (dtype == DType::f64) {
     backend.download(source, values.data());

@@ -45,6 +45,8 @@ class Operands {
 
   View input(const std::string& name, const Shape& shape, const Layout& layout = kPacked,
              Values values = Values::normal);
+  // s8, −127 … 127, whatever the dtype of the others.
+  View integers(const std::string& name, const Shape& shape, const Layout& layout = kPacked);
   // Values that belong together (tables, saved statistics), rounded as the view is stored. Row-major. An
   // empty vector: not given.
   View given(const std::string& name, const Shape& shape, const std::vector<double>& values);
@@ -77,7 +79,10 @@ class Operands {
   std::vector<double> download(Backend& backend, const Operand& operand) const;  // the whole memory
 
  private:
-  View add(const std::string& name, Kind kind, const Shape& shape, const Layout& layout);
+  View add(const std::string& name, Kind kind, const Shape& shape, const Layout& layout) {
+    return add(name, kind, storage_.of(name), shape, layout);
+  }
+  View add(const std::string& name, Kind kind, DType dtype, const Shape& shape, const Layout& layout);
   void randomize(Operand& operand, Values values);
 
   Storage storage_;
@@ -88,5 +93,6 @@ class Operands {
 // What lies between the rows and around a view that is written; no op makes it by chance. Inputs have NaN
 // there. bf16 holds it as well.
 constexpr double kGuard = -77824;
+constexpr double kIntegerGap = -128;  // there is no NaN among the integers, and no weight of −128
 
 }  // namespace vretnet::conformance

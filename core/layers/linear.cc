@@ -1,5 +1,7 @@
 #include "core/layers/linear.h"
 
+#include "core/base/check.h"
+
 namespace vretnet::layers {
 namespace {
 constexpr double kTruncatedDeviation = 0.02;
@@ -33,6 +35,19 @@ View Linear::matrix(const View& weight) const {
 }
 
 void Linear::forward(Pass& pass, const View& x, const View& y, const Epilogue& epilogue) const {
+  if (const QuantizedLinear* quantized = pass.quantized(weight_)) {
+    check(!pass.training() && !epilogue.pre_activation, "quantized weights are for inference");
+    ops::QuantizedGemm gemm{.a = rows_of(x),
+                            .b = quantized->weight.transposed(),
+                            .y = rows_of(y),
+                            .a_scale = quantized->input_scale,
+                            .b_scale = quantized->weight_scale};
+    if (bias_) gemm.bias = pass.weight(*bias_);
+    if (epilogue.residual) gemm.residual = rows_of(epilogue.residual);
+    gemm.activation = epilogue.activation;
+    pass.run(gemm);
+    return;
+  }
   ops::Gemm gemm{.a = rows_of(x), .b = matrix(pass.weight(weight_)).transposed(), .y = rows_of(y)};
   if (bias_) gemm.bias = pass.weight(*bias_);
   if (epilogue.residual) gemm.residual = rows_of(epilogue.residual);

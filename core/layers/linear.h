@@ -36,7 +36,7 @@ class Linear {
   // A parameter [out, in] that the caller added, without bias.
   explicit Linear(ParameterId weight) : weight_(weight) {}
 
-  // x [.., in], y [.., out].
+  // x [.., in], y [.., out]. In integers where the pass holds the weight so.
   void forward(Pass& pass, const View& x, const View& y, const Epilogue& epilogue) const;
   void forward(Pass& pass, const View& x, const View& y) const { forward(pass, x, y, {}); }
   // d_y is the gradient of α · x Wᵀ + b. x is not needed any more after weight_gradient, so that d_x may take

@@ -65,6 +65,11 @@ View ParameterTable::view(ParameterId id, const View& flat) const {
               flat.offset() + tensors_[parameter.first_tensor].offset);
 }
 
+std::span<const NamedTensor> ParameterTable::parts(ParameterId id) const {
+  const Parameter& parameter = parameters_[static_cast<std::size_t>(id)];
+  return {tensors_.data() + parameter.first_tensor, static_cast<std::size_t>(parameter.tensor_count)};
+}
+
 std::int64_t ParameterTable::count() const {
   std::int64_t sum = 0;
   for (const NamedTensor& tensor : tensors_) sum += tensor.shape.elements();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,6 +53,13 @@ class ParameterTable {
     return decaying_elements_;
   }                            // the first so many are subject to weight decay
   std::int64_t count() const;  // learned numbers, gaps not counted
+
+  int parameters() const {
+    return static_cast<int>(parameters_.size());
+  }  // their ids are 0 … parameters() − 1
+  const Shape& shape(ParameterId id) const { return parameters_[static_cast<std::size_t>(id)].shape; }
+  // The tensors of a parameter, one after the other in a flat array: one, or those of add_stacked.
+  std::span<const NamedTensor> parts(ParameterId id) const;
 
   const std::vector<NamedTensor>& tensors() const { return tensors_; }  // in the order of adding
   const NamedTensor* find(std::string_view name) const;                 // null when there is none

@@ -52,6 +52,12 @@ Tensor Pass::as_activations(const Tensor& x) {
   return y;
 }
 
+const QuantizedLinear* Pass::quantized(ParameterId id) const {
+  if (options_.quantized == nullptr) return nullptr;
+  const auto found = options_.quantized->find(id);
+  return found == options_.quantized->end() ? nullptr : &found->second;
+}
+
 void Pass::save(Tensor tensor) {
   if (training()) saved_.push_back(std::move(tensor));
 }

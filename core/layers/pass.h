@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/layers/parameters.h"
+#include "core/layers/quantized.h"
 #include "core/layers/scan_order.h"
 #include "core/layers/tables.h"
 #include "core/ops/backend.h"
@@ -55,6 +56,8 @@ class Pass {
     DType dtype = DType::f32;  // of activations, their gradients, and the weights that the layers read
     FormChoice form = FormChoice::automatic;
     std::int64_t chunk_rows = 1;  // patch rows of a chunk, where the form is chunkwise
+    // Inference: the linear layers that run on integers. It must outlive the pass.
+    const QuantizedLayers* quantized = nullptr;
   };
   // `weights` and `gradients` are flat arrays laid out by `table`, weights in options.dtype, gradients in
   // wide_of(it), as are the tables; gradients may be empty for inference.
@@ -84,6 +87,8 @@ class Pass {
   void run(ops::Op op);
   View weight(ParameterId id) const { return table_.view(id, weights_); }
   View gradient(ParameterId id) const { return table_.view(id, gradients_); }
+  // Null where the parameter is not quantized.
+  const QuantizedLinear* quantized(ParameterId id) const;
 
   // Keeps a tensor for the backward pass (nothing in inference, so memory is reused at once); take() gives
   // the tensors back in reverse order.

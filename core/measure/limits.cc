@@ -26,7 +26,7 @@ double best_seconds(Backend& backend, const ops::Op& op, double seconds) {
         backend.run(op);
         backend.synchronize();
       },
-      {.warm_up = 1, .repeats = kFewest, .seconds = seconds});
+      {.warm_up = 1, .repeats = kFewest, .seconds = seconds, .machine = &backend});
   return *std::min_element(times.begin(), times.end());
 }
 
@@ -65,15 +65,26 @@ double gemm_rate(Backend& backend, double seconds) {
   return best;
 }
 
-std::string layout_of(const ops::Gemm& op) {
-  std::string text;
+template <class Product>
+std::string layout_of(const Product& op) {
+  std::string text = ops::name_of(op);
+  text += ' ';
   for (const View* view : {&op.a, &op.b, &op.y}) {
     for (int axis = 0; axis < view->rank(); ++axis) {
       text += fmt::format("{}/{} ", view->extent(axis), view->stride(axis));
     }
     text += "; ";
   }
-  return text + (op.write == ops::Write::accumulate ? "+=" : "=");
+  if constexpr (requires { op.write; }) text += op.write == ops::Write::accumulate ? "+=" : "=";
+  return text;
+}
+
+// Without bias, activation, residual.
+ops::Gemm bare(const ops::Gemm& op) {
+  return {.a = op.a, .b = op.b, .y = op.y, .alpha = op.alpha, .write = op.write};
+}
+ops::QuantizedGemm bare(const ops::QuantizedGemm& op) {
+  return {.a = op.a, .b = op.b, .y = op.y, .a_scale = op.a_scale, .b_scale = op.b_scale};
 }
 
 }  // namespace
@@ -83,7 +94,7 @@ double Limits::least_seconds(double flops, double bytes) const {
   for (const Bandwidth& each : bandwidths) {
     if (each.bytes <= bytes) rate = each.rate;
   }
-  return std::max(flops / gemm_rate, bytes / rate);
+  return std::max(flops / (promised ? fma_rate : gemm_rate), bytes / rate);
 }
 
 void Limits::improve(const Limits& again) {
@@ -96,8 +107,14 @@ void Limits::improve(const Limits& again) {
 
 Limits measure_limits(Backend& backend, int threads, double seconds) {
   Limits limits;
-  limits.fma_rate = fma_rate(threads, seconds);
   limits.gemm_rate = gemm_rate(backend, seconds);
+  if (const Peaks peaks = backend.peaks(); peaks.flops > 0) {
+    limits.promised = true;
+    limits.fma_rate = peaks.flops;
+    limits.bandwidths.push_back({0, peaks.bytes});
+    return limits;
+  }
+  limits.fma_rate = fma_rate(threads, seconds);
   for (const double bytes : kTriadBytes) {
     limits.bandwidths.push_back({bytes, triad_rate(bytes, threads, seconds)});
   }
@@ -106,18 +123,18 @@ Limits measure_limits(Backend& backend, int threads, double seconds) {
 
 double products_rate(Backend& backend, std::span<const ops::Op> recorded, double seconds) {
   struct Product {
-    ops::Gemm op;
+    ops::Op op;
     double count = 0;
   };
   std::map<std::string, Product> products;
+  const auto add = [&](const auto& op) {
+    Product& product = products[layout_of(op)];
+    product.op = bare(op);
+    ++product.count;
+  };
   for (const ops::Op& op : recorded) {
-    if (const auto* gemm = std::get_if<ops::Gemm>(&op)) {
-      const ops::Gemm bare{
-          .a = gemm->a, .b = gemm->b, .y = gemm->y, .alpha = gemm->alpha, .write = gemm->write};
-      Product& product = products[layout_of(bare)];
-      product.op = bare;
-      ++product.count;
-    }
+    if (const auto* gemm = std::get_if<ops::Gemm>(&op)) add(*gemm);
+    if (const auto* quantized = std::get_if<ops::QuantizedGemm>(&op)) add(*quantized);
   }
   double flops = 0, time = 0;
   for (const auto& [layout, product] : products) {

@@ -1,5 +1,7 @@
 #include "core/model/session.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -42,9 +44,45 @@ Session::Session(const Model& model, Backend& backend, const View& weights, cons
       weights_(backend, weights, options.dtype),
       pass_(backend, model.parameters(), tables_, weights_.view(), gradients, options) {}
 
-View Session::read(const View& images) {
-  input_ = pass_.as_activations(images);
-  return input_;
+std::size_t Session::measured_peak(std::int64_t batch) {
+  const Buffer no_memory;
+  Arena measured;
+  pass_.start(measured, {}, /*measuring=*/true);
+  try {
+    const Tensor input =
+        pass_.as_activations(View(&no_memory, wide_of(options_.dtype), model_.input_shape(batch)));
+    Tensor logits = model_.forward(pass_, input);
+    if (pass_.training()) model_.backward(pass_, std::move(logits));
+  } catch (...) {                                   // no memory for a table
+    pass_.start(measured, {}, /*measuring=*/true);  // lets go of what was saved
+    throw;
+  }
+  check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
+  return measured.peak_bytes();
+}
+
+void Session::release_memory() {
+  images_ = Allocation();
+  arena_.reset();
+  memory_ = Allocation();
+}
+
+void Session::make_room(std::int64_t batch, std::size_t peak) {
+  const bool images = !images_.view() || images_.view().extent(0) < batch;
+  const bool arena = peak > arena_bytes();
+  if (!images && !arena) return;
+  for (Plan& known : plans_) known.forward.forget();
+  moved_ = true;
+  if (images) {
+    images_ = Allocation();  // the old memory goes first
+    images_ = Allocation(backend_, wide_of(options_.dtype), model_.input_shape(batch));
+  }
+  if (arena) {
+    arena_.reset();
+    memory_ = Allocation();
+    memory_ = Allocation(backend_, peak);
+    arena_ = std::make_unique<Arena>(memory_.buffer());
+  }
 }
 
 Session::Plan& Session::plan(std::int64_t batch) {
@@ -52,71 +90,58 @@ Session::Plan& Session::plan(std::int64_t batch) {
       std::find_if(plans_.begin(), plans_.end(), [&](const Plan& plan) { return plan.batch == batch; });
   if (known != plans_.end()) return *known;
   logits_ = input_ = {};
-  const auto forget_recordings = [&] {  // which hold the addresses of memory that is about to go
-    for (Plan& plan : plans_) {
-      plan.forward.reset();
-      plan.backward.reset();
+  const std::size_t peak = measured_peak(batch);
+  try {
+    make_room(batch, peak);
+  } catch (const OutOfMemory& error) {
+    const auto image_bytes = [&](std::int64_t images) {
+      return static_cast<std::size_t>(model_.input_shape(images).elements()) *
+             bytes_of(wide_of(options_.dtype));
+    };
+    const std::size_t room = error.free + arena_bytes() + (images_.buffer() ? images_.buffer()->bytes : 0);
+    release_memory();
+    plans_.clear();
+    std::int64_t fits = 0;
+    for (std::int64_t too_many = batch; too_many - fits > 1;) {
+      const std::int64_t middle = fits + (too_many - fits) / 2;
+      (image_bytes(middle) + measured_peak(middle) <= room ? fits : too_many) = middle;
     }
-  };
-  if (!images_.view() || images_.view().extent(0) < batch) {
-    forget_recordings();
-    images_ = Allocation(backend_, wide_of(options_.dtype), model_.input_shape(batch));
-  }
-  Arena measured;
-  {
-    const View images = images_.view().slice(0, 0, batch);
-    pass_.start(measured, {}, /*measuring=*/true);
-    Tensor logits = model_.forward(pass_, read(images));
-    if (pass_.training()) model_.backward(pass_, std::move(logits));
-    input_ = {};
-    check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
-  }
-  if (measured.peak_bytes() > arena_bytes()) {
-    forget_recordings();
-    arena_.reset();
-    memory_ = Allocation();  // the old memory goes first
-    memory_ = Allocation(backend_, measured.peak_bytes());
-    arena_ = std::make_unique<Arena>(memory_.buffer());
+    throw RunError(fmt::format("{}; {} images at a time are too many, {}", error.what(), batch,
+                               fits > 0 ? fmt::format("{} would fit", fits) : "not even one fits"));
   }
   return plans_.emplace_back(Plan{.batch = batch});
 }
 
-template <class Walk>
-void Session::run_or_record(bool record, std::unique_ptr<Recording>& recording, const Walk& walk) {
-  if (!record) return walk();
-  backend_.begin_recording();
-  walk();
-  recording = backend_.end_recording();
-  recording->replay();
+bool Session::load(const float* images, std::int64_t batch) {
+  plan(batch);
+  loaded_ = batch;
+  upload_pixels(backend_, images_.view().slice(0, 0, batch), images);
+  return std::exchange(moved_, false);
+}
+
+View Session::forward_loaded() {
+  logits_ = input_ = {};
+  pass_.start(*arena_, {});
+  pass_.training() ? weights_.make() : weights_.make_if_new();
+  input_ = pass_.as_activations(images_.view().slice(0, 0, loaded_));
+  logits_ = model_.forward(pass_, input_);
+  forwarded_ = loaded_;
+  return logits_;
 }
 
 View Session::forward(const float* images, std::int64_t batch) {
+  load(images, batch);
+  if (pass_.training()) return forward_loaded();
   Plan& known = plan(batch);
-  const View input = images_.view().slice(0, 0, batch);
-  upload_pixels(backend_, input, images);
-  forwarded_ = batch;
-  if (!pass_.training()) weights_.make_if_new();
-  if (known.forward) {
-    known.forward->replay();
-    return known.logits;
-  }
-  logits_ = input_ = {};
-  run_or_record(backend_.records() && known.ran, known.forward, [&] {
-    pass_.start(*arena_, {});
-    if (pass_.training()) weights_.make();
-    logits_ = model_.forward(pass_, read(input));
-  });
-  known.ran = true;
-  known.logits = logits_;
-  return logits_;
+  known.forward.run(backend_, [&] { known.logits = forward_loaded(); });
+  return known.logits;
 }
 
 void Session::backward(const View& d_logits) {
   check(pass_.training() && forwarded_ >= 0, "backward without a forward in training mode");
-  Plan& known = plan(std::exchange(forwarded_, -1));
-  if (known.backward) return known.backward->replay();
+  forwarded_ = -1;
   logits_ = {};
-  run_or_record(known.forward != nullptr, known.backward, [&] { model_.backward(pass_, d_logits); });
+  model_.backward(pass_, d_logits);
   check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/layers/pass.h"
 #include "core/model/model.h"
+#include "core/ops/recorded.h"
 
 namespace vretnet::model {
 
@@ -36,12 +37,18 @@ class Session {
 
   // images [batch, height, width, channels] on the host, normalised → logits [batch, classes] on the backend,
   // valid until the next call. The first call with a batch size plans its memory (a dry run) and may
-  // allocate; later calls with that size, or a smaller one that was seen, allocate nothing. A backend that
-  // records (a GPU) notes the ops of the second call and replays them from then on.
+  // allocate; later calls with that size, or a smaller one that was seen, allocate nothing. In inference a
+  // backend that records (a GPU) notes the ops of the second call and replays them from then on. Throws
+  // RunError naming the batch size that would fit where memory is too small.
   View forward(const float* images, std::int64_t batch);
-  // The gradient of what forward() just computed is added to `gradients`. Once per forward, in training only;
-  // the same d_logits for every call with a batch size.
+  // The gradient of what forward() just computed is added to `gradients`. Once per forward, in training only.
   void backward(const View& d_logits);
+
+  // forward() in two parts, for whoever records more than it: what needs the host, and what only queues ops.
+  // load() says whether memory has moved since the last time, which makes recordings of this session void;
+  // it may be called for the next batch while the machine works on this one.
+  bool load(const float* images, std::int64_t batch);
+  View forward_loaded();
 
   // Planned memory in bytes: activations, gradients of activations, workspaces.
   std::size_t arena_bytes() const { return memory_.buffer() ? memory_.buffer()->bytes : 0; }
@@ -50,29 +57,27 @@ class Session {
   // What is known of a batch size.
   struct Plan {
     std::int64_t batch;
-    bool ran = false;  // once, op by op
-    std::unique_ptr<Recording> forward, backward;
-    View logits;  // of the recording
+    Recorded forward;
+    View logits;
   };
   Plan& plan(std::int64_t batch);
-  // Runs walk() op by op, or notes it and replays the note.
-  template <class Walk>
-  void run_or_record(bool record, std::unique_ptr<Recording>& recording, const Walk& walk);
-
-  // The images as the layers read them: the pass's first op in bf16.
-  View read(const View& images);
+  std::size_t measured_peak(std::int64_t batch);  // of the arena, by a dry run
+  void make_room(std::int64_t batch, std::size_t peak);
+  void release_memory();
 
   const Model& model_;
   Backend& backend_;
   layers::Pass::Options options_;
   layers::TableCache tables_;
   WeightsCopy weights_;
-  layers::Pass pass_;
-  std::vector<Plan> plans_;
-  std::int64_t forwarded_ = -1;  // the batch size whose backward is due
   Allocation memory_, images_;
   std::unique_ptr<Arena> arena_;
-  Tensor input_, logits_;
+  layers::Pass pass_;  // after the arena: a walk that failed has left tensors of it here
+  std::vector<Plan> plans_;
+  std::int64_t loaded_ = -1;     // the batch size of the images
+  std::int64_t forwarded_ = -1;  // the batch size whose backward is due
+  bool moved_ = false;           // memory, since load() said so last
+  Tensor input_, logits_;        // input_: the images as the layers read them
 };
 
 // An image read from top to bottom in pieces, whatever its height, by a causal model: memory does not grow.

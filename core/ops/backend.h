@@ -6,9 +6,24 @@
 #include <span>
 #include <string>
 
+#include "core/base/error.h"
 #include "core/ops/ops.h"
 
 namespace vretnet {
+
+class Communicator;
+
+// A machine has not the memory that it was asked for.
+struct OutOfMemory : RunError {
+  OutOfMemory(const std::string& message, std::size_t free_bytes) : RunError(message), free(free_bytes) {}
+  std::size_t free;  // bytes
+};
+
+// What a machine can do at most in a second by what is known of its kind; 0: nothing is known.
+struct Peaks {
+  double flops = 0;  // f32 multiply-adds, two each
+  double bytes = 0;  // to and from its memory
+};
 
 // Ops that a machine has noted and runs again in one go. It must not outlive its backend.
 class Recording {
@@ -33,6 +48,8 @@ class Backend {
   // Weights changed, by an upload or by an optimizer's step: copies of constant operands (Gemm::constant_b)
   // are old.
   virtual void weights_changed() {}
+  // Whether QuantizedGemm is faster here than the same Gemm: what `--precision auto` goes by.
+  virtual bool favours_integers() const { return false; }
   virtual void synchronize() {}
 
   // Whether the machine gains by recordings. Between begin_recording and end_recording `run` and `fill` are
@@ -41,7 +58,17 @@ class Backend {
   virtual void begin_recording() {}
   virtual std::unique_ptr<Recording> end_recording() { return nullptr; }
 
-  // Memory, 64-byte aligned, content undefined. Throws RunError saying how much was asked when there is none.
+  // The machines that this one trains with; null: none (core/ops/communicator.h).
+  virtual Communicator* communicator() { return nullptr; }
+
+  // The machine's own clock, where ops are queued: read_clock() waits for what was queued since start_clock()
+  // and gives the seconds that it took there.
+  virtual bool has_clock() const { return false; }
+  virtual void start_clock() {}
+  virtual double read_clock() { return 0; }
+  virtual Peaks peaks() const { return {}; }
+
+  // Memory, 64-byte aligned, content undefined. Throws OutOfMemory, or RunError saying how much was asked.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* data) = 0;
   virtual void upload(const View& target, const void* host) = 0;  // contiguous views

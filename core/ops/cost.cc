@@ -24,6 +24,13 @@ double cost(const Gemm& op) {
   if (op.activation != ActivationKind::none) per_element += kFunction;
   return per_element * elements(op.y);
 }
+double cost(const QuantizedGemm& op) {
+  double per_element = 2 * extent(op.a, -1) + 1;
+  if (op.bias) per_element += 1;
+  if (op.residual) per_element += 1;
+  if (op.activation != ActivationKind::none) per_element += kFunction;
+  return per_element * elements(op.y) + 2 * elements(op.a);
+}
 double cost(const Convert&) {
   return 0;
 }

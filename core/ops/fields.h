@@ -15,9 +15,10 @@ enum class Use : std::uint8_t { read, write, update };  // update: read and writ
 
 // What a field's numbers are stored in, beside the dtype that the op runs in.
 enum class Storage : std::uint8_t {
-  own,     // the op's dtype: activations, weights and gradients of activations
-  wide,    // wide_of(it): statistics, tables, states, gradients of parameters
-  either,  // one of the two
+  own,       // the op's dtype: activations, weights and gradients of activations
+  wide,      // wide_of(it): statistics, tables, states, gradients of parameters
+  either,    // one of the two
+  integers,  // s8, whatever the op's dtype
 };
 
 struct Field {
@@ -30,6 +31,9 @@ struct Field {
 
 inline Field in(const char* name, const View& view) {
   return {name, view, Use::read, false};
+}
+inline Field in_integers(const char* name, const View& view) {
+  return {name, view, Use::read, false, Storage::integers};
 }
 inline Field maybe_in(const char* name, const View& view) {
   return {name, view, Use::read, true};
@@ -72,6 +76,15 @@ inline auto fields(const Gemm& op) {
                     maybe_in("bias", op.bias),
                     maybe_in("residual", op.residual),
                     maybe_out("pre_activation", op.pre_activation)};
+}
+inline auto fields(const QuantizedGemm& op) {
+  return std::array{wide(in("a", op.a)),
+                    in_integers("b", op.b),
+                    out("y", op.y),
+                    in("a_scale", op.a_scale),
+                    in("b_scale", op.b_scale),
+                    maybe_in("bias", op.bias),
+                    maybe_in("residual", op.residual)};
 }
 inline auto fields(const Convert& op) {
   return std::array{either(in("x", op.x)), either(out("y", op.y, op.write))};
@@ -261,10 +274,13 @@ inline DType dtype_of(const Op& op) {
 // Whether a field may be stored so in an op that runs in `own`.
 inline bool allows(const Field& field, DType own) {
   const DType dtype = field.view.dtype();
+  if (field.storage == Storage::integers || dtype == DType::s8) {
+    return field.storage == Storage::integers && dtype == DType::s8;
+  }
   return (field.storage != Storage::wide && dtype == own) ||
          (field.storage != Storage::own && dtype == wide_of(own));
 }
-// Ops that run in bf16: all but the loss and the optimizer.
+// Ops that run in bf16: all but the loss, the optimizer and products of integers.
 inline bool runs_in_bf16(const Op& op) {
   return std::visit([](const auto& each) { return fields(each).front().storage != Storage::wide; }, op);
 }

@@ -15,6 +15,7 @@ class MeasuringBackend : public BackendDecorator {
   void run(const ops::Op& op) override;
   void weights_changed() override {}
   void synchronize() override {}
+  bool records() const override { return false; }
   void* allocate(std::size_t) override { return nullptr; }
   void release(void*) override {}
   void upload(const View&, const void*) override {}

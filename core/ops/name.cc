@@ -9,6 +9,9 @@ namespace {
 const char* name(const Gemm&) {
   return "Gemm";
 }
+const char* name(const QuantizedGemm&) {
+  return "QuantizedGemm";
+}
 const char* name(const Convert&) {
   return "Convert";
 }
@@ -115,6 +118,20 @@ const char* name(const Lerp&) {
   return "Lerp";
 }
 
+template <class Product>
+std::string label_of_product(const Product& op) {
+  std::string label = name(op);
+  label += ' ';
+  for (int axis = 0; axis + 2 < op.y.rank(); ++axis) label += fmt::format("{}*", op.y.extent(axis));
+  label += fmt::format("{}x{}x{}", op.y.extent(-2), op.y.extent(-1), op.a.extent(-1));
+  if (op.a.stride(-1) != 1) label += " transposed";
+  if (op.bias) label += " bias";
+  if (op.activation == ActivationKind::gelu) label += " gelu";
+  if (op.activation == ActivationKind::silu) label += " silu";
+  if (op.residual) label += " residual";
+  return label;
+}
+
 }  // namespace
 
 const char* name_of(const Op& op) {
@@ -122,19 +139,11 @@ const char* name_of(const Op& op) {
 }
 
 std::string label_of(const Op& op) {
-  std::string label = name_of(op);
   if (const auto* gemm = std::get_if<Gemm>(&op)) {
-    label += ' ';
-    for (int axis = 0; axis + 2 < gemm->y.rank(); ++axis) label += fmt::format("{}*", gemm->y.extent(axis));
-    label += fmt::format("{}x{}x{}", gemm->y.extent(-2), gemm->y.extent(-1), gemm->a.extent(-1));
-    if (gemm->a.stride(-1) != 1) label += " transposed";
-    if (gemm->bias) label += " bias";
-    if (gemm->activation == ActivationKind::gelu) label += " gelu";
-    if (gemm->activation == ActivationKind::silu) label += " silu";
-    if (gemm->residual) label += " residual";
-    if (gemm->write == Write::accumulate) label += " +=";
-    return label;
+    return label_of_product(*gemm) + (gemm->write == Write::accumulate ? " +=" : "");
   }
+  if (const auto* quantized = std::get_if<QuantizedGemm>(&op)) return label_of_product(*quantized);
+  std::string label = name_of(op);
   bool first = true;
   for_each_field(op, [&](const Field& field) {
     for (int axis = 0; first && axis < field.view.rank(); ++axis) {

@@ -3,12 +3,12 @@
 //
 // Rules for all ops
 // - Views do not own memory and may be strided (offsets, gaps, negative strides); the innermost axis has
-//   stride 1 except in Gemm, whose a and b may be transposed, and in Convert's x, which may be any view.
+//   stride 1 except in Gemm, whose a and b may be transposed, in QuantizedGemm's b, which may be transposed,
+//   and in Convert's x, which may be any view.
 // - All floating views of one op share one dtype (f32, or f64 in the reference backend). Where that is bf16
-// (storage
-//   alone: sums and what lies between an op's inputs and outputs are f32), statistics, tables, states and
-//   gradients of parameters stay f32, and the loss and the optimizer do not run in it; fields.h says it of
-//   every view.
+//   (storage alone: sums and what lies between an op's inputs and outputs are f32), statistics, tables,
+//   states and gradients of parameters stay f32; the loss, the optimizer and QuantizedGemm do not run in it.
+//   fields.h says it of every view.
 // - An output is overwritten unless the op says `write = Write::accumulate` (+=). Gradients of parameters
 //   (d_gain, d_bias, d_weight, d_addend …) always accumulate: a step starts by filling them with 0.
 // - Outputs do not overlap inputs unless the op says "may be in place".
@@ -44,6 +44,22 @@ struct Gemm {
   bool constant_b =
       false;  // b stays as it is until Backend::weights_changed: a backend may keep a copy that it likes
   Write write = Write::overwrite;
+  View workspace;
+};
+
+// A linear layer on 8-bit integers, for inference:
+//   z = (a_scale · b_scale[n]) · Σ_k q(a[m,k]) · b[k,n] + bias[n];  y = activation(z) + residual,
+//   q(x) = x · (1 / a_scale), rounded to the nearest integer (ties to even), cut to −127 … 127.
+// The sum of integers is exact. a [M, K] without NaN, b s8 [K, N] (weight.transposed() for weight [out, in]),
+// y and residual [M, N], a_scale [1], b_scale and bias [N]; scales are above 0. K ≤ kLargestQuantizedDepth,
+// so that 32 bits hold the sum. b stays as it is until Backend::weights_changed: a backend may keep a copy
+// that it likes.
+constexpr std::int64_t kLargestQuantizedDepth = 65536;
+struct QuantizedGemm {
+  View a, b, y;
+  View a_scale, b_scale;
+  View bias, residual;  // optional
+  ActivationKind activation = ActivationKind::none;
   View workspace;
 };
 
@@ -323,8 +339,8 @@ struct SoftmaxGradient {
 };
 
 // t = (1 − smoothing)·targets + smoothing·(Σ targets)/classes;  loss[b] = −Σ_c w_c t_c log
-// softmax(logits[b])_c; d_logits[b] = gradient_scale · ∂loss[b]/∂logits[b]. logits, targets, d_logits [batch,
-// classes], loss [batch], class_weight [classes] (optional, w = 1). d_logits is optional.
+// softmax(logits[b])_c; d_logits[b] = gradient_scale · ∂loss[b]/∂logits[b], NaN where loss[b] is not finite.
+// logits, targets, d_logits [batch, classes], loss [batch], class_weight [classes] (w = 1). The last two optional.
 struct CrossEntropy {
   View logits, targets, class_weight, loss, d_logits;
   float smoothing = 0;
@@ -347,7 +363,7 @@ enum StepScalar : int { kLearningRate, kBiasCorrection1, kBiasCorrection2, kEmaW
 // clip_grad_norm_); m = β₁m + (1−β₁)g; v = β₂v + (1−β₂)g²; parameter −= lr·weight_decay·parameter, then
 // parameter −= lr · (m / bias_correction1) / (√(v / bias_correction2) + ε)      (Loshchilov & Hutter 2019, as
 // PyTorch). parameter, gradient, first_moment, second_moment [n] contiguous; step_scalars [kStepScalars];
-// gradient_squared_norm [1].
+// gradient_squared_norm [1], needed for max_norm > 0. Where it is given and not finite, nothing changes.
 struct AdamW {
   View parameter, gradient, first_moment, second_moment, step_scalars, gradient_squared_norm;
   double beta1 = 0.9, beta2 = 0.999;  // double: 1 − β₂ of an f32 would be off by 1.3e-5
@@ -360,13 +376,13 @@ struct Lerp {
   View x, y, step_scalars;
 };
 
-using Op =
-    std::variant<Gemm, Convert, ColumnSum, Convolution, ConvolutionInputGradient, ConvolutionWeightGradient,
-                 Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient, Patches, Add, BroadcastAdd,
-                 ScaleSamples, Activation, ActivationGradient, Gate, GateGradient, LayerNorm,
-                 LayerNormGradient, HeadNorm, HeadNormGradient, Rotate, Retention, RetentionGradient,
-                 RetentionBlock, RetentionBlockGradient, Attention, AttentionGradient, PoolTokens,
-                 PoolTokensGradient, Softmax, SoftmaxGradient, CrossEntropy, SquaredNorm, AdamW, Lerp>;
+using Op = std::variant<Gemm, QuantizedGemm, Convert, ColumnSum, Convolution, ConvolutionInputGradient,
+                        ConvolutionWeightGradient, Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient,
+                        Patches, Add, BroadcastAdd, ScaleSamples, Activation, ActivationGradient, Gate,
+                        GateGradient, LayerNorm, LayerNormGradient, HeadNorm, HeadNormGradient, Rotate,
+                        Retention, RetentionGradient, RetentionBlock, RetentionBlockGradient, Attention,
+                        AttentionGradient, PoolTokens, PoolTokensGradient, Softmax, SoftmaxGradient,
+                        CrossEntropy, SquaredNorm, AdamW, Lerp>;
 
 const char* name_of(const Op& op);  // "LayerNormGradient"
 // The name with what decides the op's cost: of a Gemm M x N x K and what is fused to it ("Gemm 197x768x192

@@ -10,10 +10,13 @@ namespace vretnet {
 void ProfiledBackend::run(const ops::Op& op) {
   if (!watching_) return inner().run(op);
   using Clock = std::chrono::steady_clock;
+  const bool own_clock = inner().has_clock();
   const Clock::time_point start = Clock::now();
+  if (own_clock) inner().start_clock();
   inner().run(op);
   inner().synchronize();
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const double seconds =
+      own_clock ? inner().read_clock() : std::chrono::duration<double>(Clock::now() - start).count();
   const std::string label = label_(op);
   OpProfile& row = rows_[label];
   row.op = label;

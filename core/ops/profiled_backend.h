@@ -18,7 +18,7 @@ struct OpProfile {
   double seconds = 0, flops = 0, bytes = 0;  // sums over the calls
 };
 
-// Waits for every op, so that its time is its own.
+// Waits for every op, so that its time is its own: by the machine's clock where it has one.
 class ProfiledBackend : public BackendDecorator {
  public:
   // Ops of one label share a row.
@@ -26,6 +26,7 @@ class ProfiledBackend : public BackendDecorator {
       : BackendDecorator(inner), label_(std::move(label)) {}
 
   void run(const ops::Op& op) override;
+  bool records() const override { return false; }  // what is replayed cannot be timed op by op
 
   std::vector<OpProfile> profile() const;  // rows that ran, the longest time first
   void reset() { rows_.clear(); }

@@ -4,6 +4,11 @@
 namespace vretnet::ops {
 namespace {
 
+void expect_matrix(const char* op, const View& view) {
+  check(view.stride(-1) == 1 || view.stride(-2) == 1 || view.extent(-1) <= 1 || view.extent(-2) <= 1,
+        "{}: neither rows nor columns of {} are contiguous", op, view.shape().text());
+}
+
 void validate_one(const Gemm& op) {
   const int rank = op.y.rank();
   check(rank >= 2 && rank <= 4, "Gemm: y of rank {}", rank);
@@ -17,10 +22,21 @@ void validate_one(const Gemm& op) {
   check(op.y.dtype() == op.a.dtype() ||
             (!op.residual && !op.pre_activation && op.activation == ActivationKind::none),
         "Gemm: {} from {} with an epilogue", vretnet::name_of(op.y.dtype()), vretnet::name_of(op.a.dtype()));
-  for (const View& view : {op.a, op.b}) {
-    check(view.stride(-1) == 1 || view.stride(-2) == 1 || view.extent(-1) <= 1 || view.extent(-2) <= 1,
-          "Gemm: neither rows nor columns of {} are contiguous", view.shape().text());
-  }
+  for (const View& view : {op.a, op.b}) expect_matrix("Gemm", view);
+}
+
+void validate_one(const QuantizedGemm& op) {
+  expect_rank("QuantizedGemm.y", op.y, 2);
+  expect_rank("QuantizedGemm.a", op.a, 2);
+  expect_shape("QuantizedGemm.a", op.a, {op.y.extent(0), op.a.extent(1)});
+  expect_shape("QuantizedGemm.b", op.b, {op.a.extent(1), op.y.extent(1)});
+  expect_shape("QuantizedGemm.a_scale", op.a_scale, {1});
+  expect_shape("QuantizedGemm.b_scale", op.b_scale, {op.y.extent(1)});
+  expect_shape_if_given("QuantizedGemm.bias", op.bias, {op.y.extent(1)});
+  expect_shape_if_given("QuantizedGemm.residual", op.residual, op.y.shape());
+  expect_matrix("QuantizedGemm", op.b);
+  check(op.a.extent(1) >= 1 && op.a.extent(1) <= kLargestQuantizedDepth,
+        "QuantizedGemm: a depth of {}, expected 1 … {}", op.a.extent(1), kLargestQuantizedDepth);
 }
 
 void validate_one(const Convert& op) {
@@ -244,9 +260,12 @@ void validate_views(const Op& op) {
     check(field.view || field.optional, "{}: {} is missing", name_of(op), field.name);
     if (!field.view) return;
     const View& view = field.view;
+    const bool integers = field.storage == Storage::integers;
+    check((view.dtype() == DType::s8) == integers, "{}: {} is {}, {} was expected", name_of(op), field.name,
+          vretnet::name_of(view.dtype()), integers ? "s8" : "a floating-point type");
     check(converts || allows(field, dtype_of(op)), "{}: {} is {}, the op runs in {}", name_of(op), field.name,
           vretnet::name_of(view.dtype()), vretnet::name_of(dtype_of(op)));
-    const bool may_be_transposed = (converts || multiplies) && field.use == Use::read;
+    const bool may_be_transposed = (converts || multiplies || integers) && field.use == Use::read;
     check(may_be_transposed || view.rank() == 0 || view.extent(-1) <= 1 || view.stride(-1) == 1,
           "{}: {} has an innermost stride of {}", name_of(op), field.name, view.stride(-1));
     for (int axis = 0; axis < view.rank() && field.use != Use::read; ++axis) {

@@ -10,7 +10,7 @@
 
 namespace vretnet {
 
-enum class DType : std::uint8_t { f32, f64, bf16 };
+enum class DType : std::uint8_t { f32, f64, s8, bf16 };  // s8: quantized weights only
 std::size_t bytes_of(DType dtype);
 const char* name_of(DType dtype);
 // What statistics, tables, states, sums and gradients of parameters have beside activations of this dtype:

@@ -16,6 +16,9 @@ struct Batch {
   const float* images = nullptr;          // [count, height, width, channels], normalised
   const std::int32_t* labels = nullptr;   // [count]
   const std::int64_t* indices = nullptr;  // [count]: which samples of the data set they are
+  // Of a mixed batch (mixing.h): the labels of what was mixed in, and which part of each image is its own.
+  const std::int32_t* other_labels = nullptr;  // [count], or null
+  float own_share = 1;
 };
 
 // A sample that could not be read and was left out.

@@ -3,9 +3,9 @@
 
 #include <functional>
 
-#include "core/model/session.h"
 #include "core/training/batch_source.h"
 #include "core/training/metrics.h"
+#include "core/training/predictor.h"
 
 namespace vretnet::training {
 
@@ -13,6 +13,7 @@ namespace vretnet::training {
 // false stops early.
 Evaluation evaluate(const model::Model& model, Backend& backend, const View& weights,
                     const layers::Pass::Options& options, BatchSource& source,
-                    const std::function<bool(std::int64_t images)>& progress = {});
+                    const std::function<bool(std::int64_t images)>& progress = {},
+                    TestTimeAugmentation augmentation = TestTimeAugmentation::None);
 
 }  // namespace vretnet::training

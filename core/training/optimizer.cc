@@ -38,6 +38,12 @@ Optimizer::Optimizer(Backend& backend, const layers::ParameterTable& table, DTyp
 }
 
 void Optimizer::update(const View& weights, const View& gradients, double learning_rate, std::int64_t step) {
+  set_step(learning_rate, step);
+  apply(weights, gradients);
+  backend_.weights_changed();
+}
+
+void Optimizer::set_step(double learning_rate, std::int64_t step) {
   std::array<double, ops::kStepScalars> scalars{};
   const auto t = static_cast<double>(step) + 1;
   scalars[ops::kLearningRate] = learning_rate;
@@ -45,7 +51,9 @@ void Optimizer::update(const View& weights, const View& gradients, double learni
   scalars[ops::kBiasCorrection2] = 1 - std::pow(options_.beta2, t);
   scalars[ops::kEmaWeight] = 1 - std::min(options_.ema_decay, (1 + t) / (10 + t));
   upload(backend_, step_scalars_.view(), scalars);
+}
 
+void Optimizer::apply(const View& weights, const View& gradients) {
   backend_.run(ops::SquaredNorm{gradients, squared_norm_.view(), workspace_.view()});
   const auto update_part = [&](std::int64_t begin, std::int64_t end, double weight_decay) {
     const auto part = [&](const View& flat) { return flat.slice(0, begin, end - begin); };
@@ -62,7 +70,6 @@ void Optimizer::update(const View& weights, const View& gradients, double learni
   update_part(0, decaying_, options_.weight_decay);
   update_part(decaying_, elements_, 0);
   if (average_.view()) backend_.run(ops::Lerp{weights, average_.view(), step_scalars_.view()});
-  backend_.weights_changed();
 }
 
 double Optimizer::gradient_norm() {

@@ -21,8 +21,13 @@ class Optimizer {
   Optimizer(Backend& backend, const layers::ParameterTable& table, DType dtype,
             const OptimizerOptions& options);
 
-  // One update: weights change in place from `gradients`; `step` counts from 0.
+  // One update: weights change in place from `gradients`; `step` counts from 0. A gradient that is not finite
+  // leaves weights and moments as they are.
   void update(const View& weights, const View& gradients, double learning_rate, std::int64_t step);
+  // update() in two parts, for whoever records it: what changes from step to step is uploaded, the rest only
+  // queues ops.
+  void set_step(double learning_rate, std::int64_t step);
+  void apply(const View& weights, const View& gradients);
   // The length of the last gradient, before clipping (reads from the backend).
   double gradient_norm();
 

@@ -11,6 +11,7 @@ double learning_rate(const Schedule& schedule, std::int64_t step) {
     const double part = static_cast<double>(step) / static_cast<double>(schedule.warmup_steps);
     return schedule.warmup_start + (schedule.peak - schedule.warmup_start) * part;
   }
+  if (schedule.cooldown && step >= schedule.total_steps) return schedule.minimum;
   if (schedule.constant) return schedule.peak;
   const auto length =
       static_cast<double>(std::max<std::int64_t>(1, schedule.total_steps - schedule.warmup_steps));

@@ -189,6 +189,9 @@ class Machine {
       }
     }
     active_ = false;
+    if (finished < count) {
+      for (const Thread& thread : threads_) abandon_fiber(thread.stack);
+    }
     const float* end = shared + floats;
     for (const float* red = shared_.data(); red < shared_.data() + shared_.size(); ++red) {
       if ((red < shared || red >= end) && *red != kRed) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -38,11 +39,16 @@ inline void leave_fiber(FiberStack& here, bool for_good) {
 inline void return_from_fiber(const FiberStack&) {
   __sanitizer_finish_switch_fiber(scheduler_stack.fake, nullptr, nullptr);
 }
+// A fiber that never ends: what its frames had marked in its stack is not true of the next one there.
+inline void abandon_fiber(const FiberStack& stack) {
+  ASAN_UNPOISON_MEMORY_REGION(stack.bottom, stack.bytes);
+}
 #else
 inline void switch_to_fiber(const FiberStack&) {}
 inline void arrive_in_fiber(const FiberStack&) {}
 inline void leave_fiber(FiberStack&, bool) {}
 inline void return_from_fiber(const FiberStack&) {}
+inline void abandon_fiber(const FiberStack&) {}
 #endif
 
 }  // namespace vretnet::emulation

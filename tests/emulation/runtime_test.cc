@@ -4,8 +4,10 @@
 #include <gpu.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <set>
+#include <thread>
 
 #include "core/backends/cuda/cuda_backend.h"
 #include "core/backends/cuda/device.h"
@@ -225,15 +227,35 @@ TEST_F(FakeRuntime, BackendNamesWhatIsMissing) {
             "is needed");
 }
 
-TEST_F(FakeRuntime, BackendSaysHowMuchWouldFit) {
+TEST_F(FakeRuntime, BackendSaysHowMuchIsFree) {
   Runtime::get().model.memory = std::size_t{64} << 20;
   const std::unique_ptr<Backend> backend = make_cuda_backend(0);
-  const std::string text = error_of([&] { backend->allocate(std::size_t{64} << 20); });
-  EXPECT_NE(text.find("too little memory: 64.0 MiB were asked for, 32.0 of 64.0 MiB are free"),
-            std::string::npos)
-      << text;
-  EXPECT_NE(text.find("a batch of at most 50 %"), std::string::npos) << text;
+  try {
+    backend->allocate(std::size_t{64} << 20);
+    ADD_FAILURE() << "there was memory";
+  } catch (const OutOfMemory& error) {
+    EXPECT_STREQ(error.what(),
+                 "emulated H100 has too little memory: 64.0 MiB were asked for, 31.9 of 64.0 MiB are free");
+    EXPECT_EQ(error.free, (std::size_t{32} << 20) - (std::size_t{128} << 10)) << "cuBLASLt's and staging's";
+  }
   backend->release(backend->allocate(1 << 20));
+}
+
+// What the host does meanwhile is not in the device's time.
+TEST_F(FakeRuntime, BackendHasAClockOfItsOwn) {
+  const std::unique_ptr<Backend> backend = make_cuda_backend(0);
+  const Allocation x(*backend, DType::f32, {1 << 16}), y(*backend, DType::f32, {1 << 16});
+  ASSERT_TRUE(backend->has_clock());
+  const auto seconds_of = [&](int adds) {
+    backend->start_clock();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    for (int i = 0; i < adds; ++i) backend->run(ops::Add{x.view(), y.view(), y.view()});
+    return backend->read_clock();
+  };
+  EXPECT_LT(seconds_of(0), 0.04);
+  EXPECT_GT(seconds_of(20), 0) << "but the work is";
+  EXPECT_NEAR(backend->peaks().flops, 66.9e12, 0.1e12) << "an H100";
+  EXPECT_NEAR(backend->peaks().bytes, 3.35e12, 0.01e12);
 }
 
 // An upload's host memory is the caller's again at once; uploads larger than a slot go in pieces, in order.

@@ -21,6 +21,7 @@ from torchscale.component.multiscale_retention import MultiScaleRetention
 
 import golden_random
 import vision_retnet_reference as reference
+from augment_goldens import augment_golden, mixing_golden
 from model_goldens import configs, model_golden
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -28,7 +29,7 @@ DATA = pathlib.Path(__file__).parent / "data"
 
 def save(name, metadata, tensors):
     """A safetensors file, the same bytes each time (the package's writer shuffles the metadata)."""
-    kinds = {"float64": "F64", "float32": "F32", "int64": "I64"}
+    kinds = {"float64": "F64", "float32": "F32", "int64": "I64", "uint8": "U8"}
     header, data = {"__metadata__": {"format": "vretnet-golden"} | metadata}, b""
     for key, value in tensors.items():
         piece = np.ascontiguousarray(value).tobytes()
@@ -205,6 +206,8 @@ def main():
         "torchscale": make_torchscale,
         "timm_vit_tiny": make_timm_vit_tiny,
         "resample": make_resample,
+        "augment": lambda: save("augment", *augment_golden()),
+        "mixing": lambda: save("mixing", *mixing_golden()),
     }
     makers |= {f"model_{config.name}": lambda config=config: make_model(config) for config in configs()}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,13 +1,18 @@
 // The conformance table on a real GPU: `ctest -L gpu`. Where there is none every test says why and is
 // skipped.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "core/backends/available.h"
 #include "core/base/error.h"
 #include "core/conformance/conformance.h"
+#include "core/ops/communicator.h"
 
 namespace vretnet {
 namespace {
@@ -49,6 +54,49 @@ INSTANTIATE_TEST_SUITE_P(Ops, Gpu,
                            return std::string(name_of(std::get<0>(each.param))) + "_" +
                                   std::get<1>(each.param);
                          });
+
+TEST(Gpus, SumsHaveTheSameBitsOnTwo) {
+  std::vector<std::unique_ptr<Backend>> pair;
+  try {
+    pair = make_backends("cuda:0,1", 1);
+  } catch (const UsageError& error) {
+    GTEST_SKIP() << "no two GPUs were used: " << error.what();
+  }
+  constexpr std::int64_t kCount = 100003;
+  std::vector<std::vector<float>> results(2, std::vector<float>(kCount));
+  const auto work = [&](std::size_t machine) {
+    Backend& backend = *pair[machine];
+    const Allocation x(backend, DType::f32, {kCount});
+    for (std::int64_t i = 0; i < kCount; ++i) {
+      results[machine][static_cast<std::size_t>(i)] = static_cast<float>(i % 1000) + 0.25f * machine;
+    }
+    backend.upload(x.view(), results[machine].data());
+    backend.communicator()->begin_sum(x.view());
+    backend.communicator()->wait_for_sums();
+    backend.download(x.view(), results[machine].data());
+  };
+  std::thread second(work, 1);
+  work(0);
+  second.join();
+  EXPECT_EQ(results[0], results[1]);
+  for (std::int64_t i = 0; i < kCount; ++i) {
+    ASSERT_EQ(results[0][static_cast<std::size_t>(i)], 2 * static_cast<float>(i % 1000) + 0.25f);
+  }
+}
+
+// Everywhere: the module finds cudart, cuBLASLt, cuDNN and NCCL, and every symbol that it needs of them.
+TEST(CudaModule, IsLoadedWithItsLibraries) {
+  if (*VRETNET_CUDA_MODULE == '\0') GTEST_SKIP() << "this build has no CUDA backend";
+  void* module = dlopen(VRETNET_CUDA_MODULE, RTLD_NOW | RTLD_LOCAL);
+  ASSERT_NE(module, nullptr) << dlerror();
+  EXPECT_NE(dlsym(module, "vretnet_make_cuda_backends"), nullptr);
+  try {
+    make_backends("cuda:0,1", 1);
+  } catch (const UsageError& error) {  // of the machine, not of the build
+    EXPECT_EQ(std::string(error.what()).find("this build"), std::string::npos) << error.what();
+    EXPECT_EQ(std::string(error.what()).find(".so"), std::string::npos) << error.what();
+  }
+}
 
 }  // namespace
 }  // namespace vretnet

@@ -160,6 +160,17 @@ TEST_F(ArgumentsTest, WrongValuesAreUsageErrors) {
   expect_refused({"--epochs", "1.5"}, {"--epochs", "'1.5' is not a whole number"});
   expect_refused({"--seed", "-1"}, {"--seed", "-1"});
   expect_refused({"--warmup-epochs", "100"}, {"--warmup-epochs: 100", "--epochs"});
+  expect_refused({"--auto-augment", "augmix-m3"}, {"--auto-augment: 'augmix-m3'", "rand-m9"});
+  expect_refused({"--aa", "rand-m9-q3"}, {"--auto-augment: 'rand-m9-q3': 'q3'"});
+  expect_refused({"--aa", "rand-m9.5"}, {"'m9.5'", "a whole number 0 … 100"});
+  expect_refused({"--reprob", "2"}, {"--reprob", "2"});
+  expect_refused({"--remode", "noise"}, {"--remode", "noise"});
+  expect_refused({"--mixup", "-1"}, {"--mixup", "-1"});
+  expect_refused({"--cutmix", "nan"}, {"--cutmix", "nan"});
+  expect_refused({"--mixup-prob", "1.5"}, {"--mixup-prob", "1.5"});
+  expect_refused({"--patience", "-1"}, {"--patience", "-1"});
+  expect_refused({"--cooldown-epochs", "0.5"}, {"--cooldown-epochs", "'0.5' is not a whole number"});
+  expect_refused({"--class-weights", "inverse"}, {"--class-weights", "inverse", "none, inv, sqrt-inv"});
   expect_refused({"--resume", "photos"}, {"--resume", "last.state.safetensors"});
   EXPECT_FALSE(fs::exists(folder_ / "runs")) << "a refused command leaves no run folder";
 }

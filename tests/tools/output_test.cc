@@ -22,10 +22,11 @@ TEST_F(OutputTest, TopPageOfHelpFitsATerminal) {
     EXPECT_LE(lines.size(), 24u) << help.out;
     for (const std::string& line : lines) EXPECT_LE(columns(line), 80u) << line;
     EXPECT_THAT(help.out, HasSubstr("examples:"));
-    for (const char* command : {"train", "eval", "predict", "info", "models", "data", "bench", "selfcheck"}) {
+    for (const char* command :
+         {"train", "eval", "predict", "info", "quantize", "models", "data", "bench", "selfcheck"}) {
       EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " "));
     }
-    for (const char* later : {"quantize", "export", "report", "completion"}) {
+    for (const char* later : {"export", "report", "completion"}) {
       EXPECT_THAT(help.out, Not(HasSubstr(std::string("\n  ") + later + " ")));
     }
   }

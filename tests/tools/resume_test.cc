@@ -16,12 +16,35 @@ class ResumeTest : public ToolTest {
     write_file(folder_ / "photos/bee/07.png", "not a picture");  // skipped.csv is part of the contract
   }
 
-  // Everything that has state: random crops, a moving average, accumulation, saves within epochs.
+  // Everything that has state or is drawn, and a recipe that changes on the way.
   static Arguments recipe(const std::string& run, const std::string& save_every = "1") {
-    return small_recipe("4") + Arguments{"-o",           run,     "--crop",
-                                         "resized",      "--ema", "0.9",
-                                         "--accumulate", "2",     "--save-every-steps",
-                                         save_every};
+    return small_recipe("3") + Arguments{"-o",
+                                         run,
+                                         "--crop",
+                                         "resized",
+                                         "--ema",
+                                         "0.9",
+                                         "--accumulate",
+                                         "2",
+                                         "--save-every-steps",
+                                         save_every,
+                                         "--cooldown-epochs",
+                                         "1",
+                                         "--auto-augment",
+                                         "rand-m9-n2-mstd0.5-inc1",
+                                         "--reprob",
+                                         "0.5",
+                                         "--mixup",
+                                         "0.8",
+                                         "--cutmix",
+                                         "1",
+                                         "--mixup-off-epoch",
+                                         "2",
+                                         "--class-weights",
+                                         "sqrt-inv",
+                                         "--balanced",
+                                         "--patience",
+                                         "9"};
   }
   static Arguments resume(const std::string& run, const std::string& save_every = "1") {
     return {"train", "--resume", run, "--save-every-steps", save_every};  // -t is the run's own

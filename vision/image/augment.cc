@@ -40,6 +40,15 @@ Image pad_and_crop(const Image& image, int pad, const Preprocessing& preprocessi
               {left, top, target.width, target.height});
 }
 
+// As timm: the mean of the data set as an 8-bit colour.
+std::vector<std::uint8_t> mean_colour(const Preprocessing& preprocessing) {
+  std::vector<std::uint8_t> colour;
+  for (const float mean : preprocessing.mean) {
+    colour.push_back(std::uint8_t(std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0)));
+  }
+  return colour;
+}
+
 }  // namespace
 
 Rectangle draw_resized_crop(const Size& size, const Augmentation& augmentation, Random& random) {
@@ -77,6 +86,10 @@ Image augment_pixels(const Image& image, const Augmentation& augmentation, const
   }
   result = to_channels(std::move(result), preprocessing.channels);
   if (random.uniform() < augmentation.flip_probability) flip_horizontally(result);
+  if (augmentation.rand_augment) {
+    rand_augment(result, *augmentation.rand_augment, preprocessing.interpolation, mean_colour(preprocessing),
+                 random);
+  }
   jitter(result, augmentation, random);
   return result;
 }
@@ -85,6 +98,10 @@ void augment(const Image& image, const Augmentation& augmentation, const Preproc
              Random& random, float* out) {
   normalize(augment_pixels(image, augmentation, preprocessing, random), preprocessing.mean,
             preprocessing.deviation, out);
+  if (augmentation.erasing.probability > 0) {
+    erase(augmentation.erasing, preprocessing.height, preprocessing.width, preprocessing.channels, random,
+          out);
+  }
 }
 
 }  // namespace vretnet::vision

@@ -2,8 +2,12 @@
 // augmentation depends on nothing but (seed, epoch, index).
 #pragma once
 
+#include <optional>
+
 #include "core/base/random.h"
 #include "vision/image/image.h"
+#include "vision/image/rand_augment.h"
+#include "vision/image/random_erasing.h"
 #include "vision/image/transforms.h"
 
 namespace vretnet::vision {
@@ -21,16 +25,23 @@ struct Augmentation {
   // torchvision's ColorJitter: factors from [max(0, 1 − s), 1 + s], hue from [−s, s] turns (s ≤ 0.5); 0 is
   // off. Applied in a drawn order. Saturation and hue leave grey pictures as they are.
   double brightness = 0, contrast = 0, saturation = 0, hue = 0;
+
+  // After the flip and before the jitter, with the model's interpolation; what it uncovers becomes the mean
+  // colour.
+  std::optional<RandAugment> rand_augment;
+
+  RandomErasing erasing;  // of the normalised picture, last of all
 };
 
 // torchvision's RandomResizedCrop.get_params: ten tries, then the largest centred crop of an allowed ratio.
 Rectangle draw_resized_crop(const Size& size, const Augmentation& augmentation, Random& random);
 
-// Resize, crop, flip, jitter: the 8-bit picture, preprocessing.height × preprocessing.width.
+// Resize, crop, flip, RandAugment, jitter: the 8-bit picture, preprocessing.height × preprocessing.width.
 Image augment_pixels(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
                      Random& random);
 
-// The same, normalised: `out` holds preprocessing.values() floats, [height, width, channels].
+// The same, normalised, then erased in part: `out` holds preprocessing.values() floats, [height, width,
+// channels].
 void augment(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
              Random& random, float* out);
 

@@ -4,17 +4,11 @@
 #include <array>
 #include <cmath>
 
+#include "vision/image/blend.h"
 #include "vision/image/channels.h"
 
 namespace vretnet::vision {
 namespace {
-
-// Pillow's blend of one value: from `base` (factor 0) towards `value` (factor 1) and beyond, cut off to 8
-// bits.
-std::uint8_t blend(int base, int value, float factor) {
-  const float mixed = float(base) + factor * float(value - base);
-  return mixed <= 0 ? 0 : mixed >= 255 ? 255 : std::uint8_t(mixed);
-}
 
 // Every value blended with the same base.
 void blend_with(Image& image, int base, float factor) {

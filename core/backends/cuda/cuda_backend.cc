@@ -1,11 +1,15 @@
 #include "core/backends/cuda/cuda_backend.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "core/backends/cuda/convolution.h"
 #include "core/backends/cuda/device.h"
 #include "core/backends/cuda/gemm.h"
 #include "core/backends/cuda/kernels.h"
+#include "core/backends/cuda/nccl/communicator.h"
 #include "core/backends/cuda/staging.h"
 #include "core/base/check.h"
 #include "core/base/error.h"
@@ -40,8 +44,11 @@ class Graph final : public Recording {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(int index) : device_(Device::open(index)), convolutions_(stream_), staging_(stream_) {}
+  explicit CudaBackend(const Device& device) : device_(made_current(device)) {}
   ~CudaBackend() override { cudaSetDevice(device_.index); }
+
+  const Stream& stream() const { return stream_; }
+  void join(std::unique_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }
 
   std::string name() const override { return "cuda"; }
   std::string description() const override { return device_.description(); }
@@ -60,12 +67,28 @@ class CudaBackend final : public Backend {
     stream_.synchronize();
   }
 
+  Communicator* communicator() override { return communicator_.get(); }
+
+  bool has_clock() const override { return true; }
+  void start_clock() override {
+    device_.make_current();
+    began_.record(stream_);
+  }
+  double read_clock() override {
+    device_.make_current();
+    ended_.record(stream_);
+    ended_.synchronize();
+    return ended_.seconds_since(began_);
+  }
+  Peaks peaks() const override { return {device_.flops, device_.bandwidth}; }
+
   bool records() const override { return true; }
   void begin_recording() override {
     device_.make_current();
     require(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "beginning a graph");
   }
   std::unique_ptr<Recording> end_recording() override {
+    device_.make_current();
     cudaGraph_t graph = nullptr;
     require(cudaStreamEndCapture(stream_.get(), &graph), "ending a graph");
     return std::make_unique<Graph>(stream_, graph);
@@ -79,12 +102,10 @@ class CudaBackend final : public Backend {
       cudaGetLastError();  // it is said below, and not to be met again
       std::size_t free = 0, total = 0;
       require(cudaMemGetInfo(&free, &total), "asking for free memory");
-      throw RunError(
-          fmt::format("{} has too little memory: {:.1f} MiB were asked for, {:.1f} of {:.1f} MiB are free; a "
-                      "batch of at most "
-                      "{:.0f} % of this one's images would fit",
-                      device_.name, mebibytes(bytes), mebibytes(free), mebibytes(total),
-                      100 * static_cast<double>(free) / static_cast<double>(bytes)));
+      throw OutOfMemory(
+          fmt::format("{} has too little memory: {:.1f} MiB were asked for, {:.1f} of {:.1f} MiB are free",
+                      device_.name, mebibytes(bytes), mebibytes(free), mebibytes(total)),
+          free);
     }
     require(error, "taking memory");
     return data;
@@ -106,7 +127,13 @@ class CudaBackend final : public Backend {
   void fill(const View& target, double value) override {
     check(target.contiguous(), "fill of a view of {} with gaps", target.shape().text());
     device_.make_current();
-    run_fill(target, static_cast<float>(value), stream_.get());
+    if (target.elements() == 0) return;
+    if (target.dtype() == DType::s8) {
+      require(cudaMemsetAsync(address(target), static_cast<int>(value), size(target), stream_.get()),
+              "a fill");
+    } else {
+      run_fill(target, static_cast<float>(value), stream_.get());
+    }
   }
 
  private:
@@ -138,7 +165,7 @@ class CudaBackend final : public Backend {
   }
 
   static void* address(const View& view) {
-    check(wide_of(view.dtype()) == DType::f32, "the cuda backend holds f32 and bf16, not {}",
+    check(view.dtype() != DType::f64, "the cuda backend holds f32, bf16 and s8, not {}",
           vretnet::name_of(view.dtype()));
     return view.data<void>();
   }
@@ -146,18 +173,53 @@ class CudaBackend final : public Backend {
     return static_cast<std::size_t>(view.elements()) * bytes_of(view.dtype());
   }
 
+  static const Device& made_current(const Device& device) {
+    device.make_current();
+    return device;
+  }
+
   Device device_;
   Stream stream_;
   GemmEngine gemms_;
-  ConvolutionEngine convolutions_;
-  Staging staging_;
+  ConvolutionEngine convolutions_{stream_};
+  Staging staging_{stream_};
+  Event began_{cudaEventDefault}, ended_{cudaEventDefault};
+  std::unique_ptr<Communicator> communicator_;
 };
 
 }  // namespace
 }  // namespace cuda
 
 std::unique_ptr<Backend> make_cuda_backend(int device) {
-  return std::make_unique<cuda::CudaBackend>(device);
+  return std::make_unique<cuda::CudaBackend>(cuda::Device::open(device));
+}
+
+std::vector<std::unique_ptr<Backend>> make_cuda_backends(const std::vector<int>& indices) {
+  const std::string flag = fmt::format("--device cuda:{}", fmt::join(indices, ","));
+  std::vector<cuda::Device> devices;
+  for (const int index : indices) {
+    if (std::count(indices.begin(), indices.end(), index) > 1) {
+      throw UsageError(fmt::format("{}: device {} is named twice", flag, index));
+    }
+    devices.push_back(cuda::Device::open(index));
+    if (devices.back().name != devices.front().name) {
+      throw UsageError(fmt::format("{}: the devices must be of one kind: {} is {}, {} is {}", flag,
+                                   indices[0], devices.front().name, index, devices.back().name));
+    }
+  }
+  std::vector<std::unique_ptr<Backend>> backends;
+  std::vector<cuda::CudaBackend*> members;
+  std::vector<const cuda::Stream*> streams;
+  for (const cuda::Device& device : devices) {
+    auto backend = std::make_unique<cuda::CudaBackend>(device);
+    members.push_back(backend.get());
+    streams.push_back(&backend->stream());
+    backends.push_back(std::move(backend));
+  }
+  if (devices.size() == 1) return backends;
+  auto communicators = cuda::make_communicators(devices, streams);
+  for (std::size_t i = 0; i < members.size(); ++i) members[i]->join(std::move(communicators[i]));
+  return backends;
 }
 
 }  // namespace vretnet

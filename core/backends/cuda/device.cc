@@ -16,6 +16,11 @@ std::string version_text(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
+// f32 multiply-adds of a multiprocessor a clock (CUDA C++ Programming Guide, arithmetic instructions).
+double lanes_of(const Device& device) {
+  return device.major == 8 && device.minor == 0 ? 64 : 128;
+}
+
 }  // namespace
 
 void require(cudaError_t error, const char* doing) {
@@ -60,6 +65,16 @@ Device Device::open(int index) {
         "--device cuda:{}: {} has compute capability {}.{}; {}.0 or later (A100, H100, RTX 30 …) is needed",
         index, device.name, device.major, device.minor, kOldestMajor));
   }
+  // Kilohertz and bits; a multiply-add is two operations, memory moves data twice a clock.
+  const auto attribute = [&](cudaDeviceAttr which) {
+    int value = 0;
+    require(cudaDeviceGetAttribute(&value, which, index), "asking for a device's attributes");
+    return static_cast<double>(value);
+  };
+  device.flops = attribute(cudaDevAttrMultiProcessorCount) * lanes_of(device) * 2 * 1e3 *
+                 attribute(cudaDevAttrClockRate);
+  device.bandwidth =
+      attribute(cudaDevAttrGlobalMemoryBusWidth) / 8 * 2 * 1e3 * attribute(cudaDevAttrMemoryClockRate);
   device.make_current();
   return device;
 }
@@ -84,8 +99,8 @@ void Stream::synchronize() const {
   require(cudaStreamSynchronize(stream_), "waiting for the device");
 }
 
-Event::Event() {
-  require(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "making an event");
+Event::Event(unsigned flags) {
+  require(cudaEventCreateWithFlags(&event_, flags), "making an event");
 }
 Event::~Event() {
   cudaEventDestroy(event_);
@@ -98,6 +113,12 @@ void Event::make_wait(const Stream& stream) const {
 }
 void Event::synchronize() const {
   require(cudaEventSynchronize(event_), "waiting for an event");
+}
+
+double Event::seconds_since(const Event& earlier) const {
+  float milliseconds = 0;
+  require(cudaEventElapsedTime(&milliseconds, earlier.event_, event_), "reading the time");
+  return 1e-3 * milliseconds;
 }
 
 void expect(bool kept, const char* promise) {

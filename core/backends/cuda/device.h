@@ -15,7 +15,8 @@ struct Device {
   int index = 0;
   std::string name;  // "NVIDIA H100"
   int major = 0, minor = 0;
-  std::size_t memory = 0;  // bytes
+  std::size_t memory = 0;           // bytes
+  double flops = 0, bandwidth = 0;  // f32 FLOP/s without tensor cores, bytes a second of its memory, at most
   int driver = 0, runtime = 0;
 
   // The device after checks. Throws UsageError saying what was found and what is needed: no driver, one too
@@ -42,13 +43,14 @@ class Stream {
 
 class Event {
  public:
-  Event();
+  explicit Event(unsigned flags = cudaEventDisableTiming);
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   void record(const Stream& stream);           // everything queued so far
   void make_wait(const Stream& stream) const;  // the stream goes on when that is done
   void synchronize() const;
+  double seconds_since(const Event& earlier) const;  // both made with timing and reached
 
  private:
   cudaEvent_t event_ = nullptr;

@@ -1,6 +1,6 @@
 // The ops that this backend runs by kernels of its own. Equations and shapes: core/ops/ops.h. Every view is
-// f32 or bf16, as fields.h allows, and lies on the stream's device; work is queued, in order, and nothing
-// waits for the host.
+// f32 or bf16, as fields.h allows (QuantizedGemm's b is s8), and lies on the stream's device; work is queued,
+// in order, and nothing waits for the host.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,6 +11,7 @@
 
 namespace vretnet::cuda {
 
+void run(const ops::QuantizedGemm& op, cudaStream_t stream);
 void run(const ops::Convert& op, cudaStream_t stream);
 void run(const ops::ColumnSum& op, cudaStream_t stream);
 void run(const ops::Depthwise& op, cudaStream_t stream);
@@ -43,6 +44,9 @@ void run(const ops::SquaredNorm& op, cudaStream_t stream);
 void run(const ops::AdamW& op, cudaStream_t stream);
 void run(const ops::Lerp& op, cudaStream_t stream);
 
+inline std::size_t workspace_bytes(const ops::QuantizedGemm&) {
+  return 0;
+}
 std::size_t workspace_bytes(const ops::ColumnSum& op);
 std::size_t workspace_bytes(const ops::DepthwiseWeightGradient& op);
 std::size_t workspace_bytes(const ops::LayerNormGradient& op);

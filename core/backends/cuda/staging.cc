@@ -7,13 +7,13 @@ namespace vretnet::cuda {
 namespace {
 
 constexpr std::size_t kLeast = std::size_t{1} << 16;  // bytes of a slot
-constexpr std::size_t kMost = std::size_t{64} << 20;  // larger uploads go in pieces
 constexpr std::size_t kDownload = std::size_t{4} << 20;
 
 }  // namespace
 
 Staging::Staging(const Stream& compute) : compute_(compute) {
   require(cudaMallocHost(&pinned_down_, kDownload), "taking pinned memory");
+  for (Slot& slot : slots_) grow(slot, kLeast);  // so that an upload finds some, however little is free later
 }
 
 Staging::~Staging() {
@@ -26,7 +26,7 @@ Staging::~Staging() {
 
 void Staging::grow(Slot& slot, std::size_t bytes) {
   if (slot.bytes >= bytes) return;
-  const std::size_t wanted = std::max(bytes, std::max(kLeast, 2 * slot.bytes));
+  std::size_t wanted = std::max(bytes, std::max(kLeast, 2 * slot.bytes));
   if (slot.bytes > 0) {
     slot.used.synchronize();
     require(cudaFreeHost(slot.pinned), "giving back pinned memory");
@@ -34,17 +34,22 @@ void Staging::grow(Slot& slot, std::size_t bytes) {
     slot.pinned = slot.device = nullptr;
     slot.bytes = 0;
   }
+  cudaError_t error = cudaMalloc(&slot.device, wanted);
+  for (; error == cudaErrorMemoryAllocation && wanted > kLeast; error = cudaMalloc(&slot.device, wanted)) {
+    cudaGetLastError();  // smaller pieces will do, from now on
+    most_ = wanted = std::max(kLeast, wanted / 4);
+  }
+  require(error, "taking memory");
   require(cudaMallocHost(&slot.pinned, wanted), "taking pinned memory");
-  require(cudaMalloc(&slot.device, wanted), "taking memory");
   slot.bytes = wanted;
 }
 
 void Staging::upload(void* target, const void* host, std::size_t bytes) {
-  for (std::size_t begin = 0; begin < bytes; begin += kMost) {
-    const std::size_t count = std::min(kMost, bytes - begin);
+  for (std::size_t begin = 0, count = 0; begin < bytes; begin += count) {
     Slot& slot = slots_[next_];
     next_ = (next_ + 1) % slots_.size();
-    grow(slot, count);
+    grow(slot, std::min(most_, bytes - begin));
+    count = std::min(slot.bytes, bytes - begin);
     slot.arrived.synchronize();  // its last upload has left the pinned memory
     std::memcpy(slot.pinned, static_cast<const char*>(host) + begin, count);
     slot.used.make_wait(copies_);

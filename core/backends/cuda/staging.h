@@ -29,12 +29,14 @@ class Staging {
     std::size_t bytes = 0;
     Event arrived, used;
   };
+  // Makes room for `bytes`, or for as much as there is memory for.
   void grow(Slot& slot, std::size_t bytes);
 
   const Stream& compute_;
   Stream copies_;
   std::array<Slot, 2> slots_;
   std::size_t next_ = 0;
+  std::size_t most_ = std::size_t{64} << 20;  // larger uploads go in pieces
   void* pinned_down_ = nullptr;
 };
 

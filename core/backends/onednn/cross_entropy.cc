@@ -3,6 +3,7 @@
 #define HWY_TARGET_INCLUDE "core/backends/onednn/cross_entropy.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h:
+#include <algorithm>
 #include <cmath>
 
 #include "core/backends/onednn/kernels.h"
@@ -60,6 +61,9 @@ void run(const ops::CrossEntropy& op) {
     rows.for_each(range, [&](std::int64_t row, const auto& at) {
       loss[row] = HWY_DYNAMIC_DISPATCH(cross_entropy_row)(at[0], at[1], class_weight, at[2], rows.width(),
                                                           op.smoothing, op.gradient_scale);
+      if (at[2] != nullptr && !std::isfinite(loss[row])) {
+        std::fill_n(at[2], rows.width(), std::numeric_limits<float>::quiet_NaN());
+      }
     });
   });
 }

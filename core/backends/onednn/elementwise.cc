@@ -17,13 +17,6 @@ void add_row(const float* a, const float* b, float* y, std::int64_t n) {
                      HWY_ATTR { lanes.store(hn::Add(lanes.load(a + i), lanes.load(b + i)), y + i); });
 }
 
-template <ops::ActivationKind kKind>
-HWY_INLINE Vector activate(Vector x) {
-  if constexpr (kKind == ops::ActivationKind::gelu) return gelu(x);
-  if constexpr (kKind == ops::ActivationKind::silu) return swish(x);
-  return x;
-}
-
 struct Activated {
   Vector value, derivative;
 };

@@ -14,6 +14,7 @@
 #include "core/backends/onednn/memory.h"
 #include "core/backends/onednn/mixers/mixers.h"
 #include "core/backends/onednn/primitives.h"
+#include "core/backends/onednn/quantized_gemm.h"
 #include "core/base/check.h"
 #include "core/ops/fields.h"
 
@@ -59,6 +60,7 @@ class OnednnBackend final : public Backend {
     return std::visit([&](const auto& each) { return workspace_of(each); }, op);
   }
 
+  bool favours_integers() const override { return onednn::multiplies_bytes(); }
   void weights_changed() override { primitives_.packed_weights().clear(); }
 
   void* allocate(std::size_t bytes) override { return allocate_memory(bytes); }
@@ -78,10 +80,18 @@ class OnednnBackend final : public Backend {
   void fill(const View& target, double value) override {
     check(target.contiguous(), "fill of a view of {} with gaps", target.shape().text());
     if (target.elements() == 0) return;
-    if (target.dtype() == DType::f64) {
-      std::fill_n(target.data<double>(), target.elements(), value);
-    } else {
-      std::fill_n(target.data<float>(), target.elements(), static_cast<float>(value));
+    switch (target.dtype()) {
+      case DType::f32:
+        std::fill_n(target.data<float>(), target.elements(), static_cast<float>(value));
+        break;
+      case DType::f64:
+        std::fill_n(target.data<double>(), target.elements(), value);
+        break;
+      case DType::s8:
+        std::fill_n(target.data<std::int8_t>(), target.elements(), static_cast<std::int8_t>(value));
+        break;
+      case DType::bf16:
+        check(false, "the onednn backend has no bf16");
     }
   }
 
@@ -116,10 +126,7 @@ class OnednnBackend final : public Backend {
   static std::size_t size(const View& view) {
     return static_cast<std::size_t>(view.elements()) * bytes_of(view.dtype());
   }
-  static void* bytes(const View& view) {
-    return view.dtype() == DType::f64 ? static_cast<void*>(view.data<double>())
-                                      : static_cast<void*>(view.data<float>());
-  }
+  static void* bytes(const View& view) { return view.data<void>(); }
 
   int threads_;
   mutable Primitives primitives_;  // asking for a workspace compiles the primitive that will use it

@@ -103,6 +103,7 @@ void run(const ops::SquaredNorm& op) {
 }
 
 void run(const ops::AdamW& op) {
+  if (op.gradient_squared_norm && !std::isfinite(*op.gradient_squared_norm.data<float>())) return;
   const float* scalars = op.step_scalars.data<float>();
   const double rate = scalars[ops::kLearningRate];
   AdamWStep step{.clip = 1,

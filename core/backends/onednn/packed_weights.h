@@ -16,25 +16,25 @@ namespace vretnet::onednn {
 
 class PackedWeights {
  public:
-  // The copy of x, a matrix, in this layout; pack(address) fills a new one.
+  // The copy of x, a matrix, in this layout, with `more` bytes behind it; pack(address) fills a new one.
   template <class Pack>
-  float* find(const View& x, const dnnl::memory::desc& layout, Pack&& pack) {
-    const auto [first, last] = copies_.equal_range(x.data<float>());
+  float* find(const View& x, const dnnl::memory::desc& layout, Pack&& pack, std::size_t more = 0) {
+    const auto [first, last] = copies_.equal_range(x.data<void>());
     for (auto copy = first; copy != last; ++copy) {
       if (copy->second.is_of(x, layout)) return copy->second.data.get();
     }
-    Memory data(static_cast<float*>(allocate_memory(layout.get_size())));
+    Memory data(static_cast<float*>(allocate_memory(layout.get_size() + more)));
     pack(data.get());
-    return copies_.emplace(x.data<float>(), Copy{x.stride(0), x.stride(1), layout, std::move(data)})
+    return copies_.emplace(x.data<void>(), Copy{x.stride(0), x.stride(1), layout, std::move(data)})
         ->second.data.get();
   }
 
   void clear() { copies_.clear(); }
   // Of matrices in this memory only: it is given back, and may come again as another's.
   void forget(const void* begin, std::size_t bytes) {
-    const auto* first = static_cast<const float*>(begin);
+    const void* end = static_cast<const char*>(begin) + bytes;
     std::erase_if(copies_, [&](const auto& copy) {
-      return !std::less<>()(copy.first, first) && std::less<>()(copy.first, first + bytes / sizeof(float));
+      return !std::less<>()(copy.first, begin) && std::less<>()(copy.first, end);
     });
   }
 
@@ -51,7 +51,7 @@ class PackedWeights {
       return row_stride == x.stride(0) && column_stride == x.stride(1) && layout == wanted;
     }
   };
-  std::unordered_multimap<const float*, Copy> copies_;
+  std::unordered_multimap<const void*, Copy> copies_;
 };
 
 }  // namespace vretnet::onednn

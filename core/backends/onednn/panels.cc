@@ -19,18 +19,6 @@ const View& z_of(const ops::Gemm& op) {
   return op.pre_activation ? op.pre_activation : op.y;
 }
 
-// oneDNN compiles a primitive for the threads that the caller may use.
-class OneThread {
- public:
-  OneThread() : threads_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThread() { omp_set_num_threads(threads_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int threads_;
-};
-
 PrimitiveKey key_of_panel(const ops::Gemm& panel, int part) {
   PrimitiveKey key = key_of(panel).with_kind(PrimitiveKey::kMatmulPanel);
   key.add(part);

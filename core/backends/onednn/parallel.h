@@ -49,4 +49,16 @@ void for_ranges(std::int64_t items, std::int64_t elements_per_item, Run&& run) {
   });
 }
 
+// oneDNN compiles a primitive for the threads that the caller may use.
+class OneThread {
+ public:
+  OneThread() : threads_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~OneThread() { omp_set_num_threads(threads_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int threads_;
+};
+
 }  // namespace vretnet::onednn

@@ -25,6 +25,7 @@ class PrimitiveKey {
     kMatmulWeights,
     kMatmulPanel,
     kMatmulPanelWeights,
+    kQuantizedPanel,
     kConvolution,
     kConvolutionWeights,
     kConvolutionInputGradient,

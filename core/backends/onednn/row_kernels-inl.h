@@ -15,6 +15,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/ops/ops.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace vretnet::onednn::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -215,6 +217,12 @@ HWY_INLINE Vector sigmoid(Vector x) {
 // swish(x) = x·sigmoid(x), which is SiLU.
 HWY_INLINE Vector swish(Vector x) {
   return hn::Mul(x, sigmoid(x));
+}
+template <ops::ActivationKind kKind>
+HWY_INLINE Vector activate(Vector x) {
+  if constexpr (kKind == ops::ActivationKind::gelu) return gelu(x);
+  if constexpr (kKind == ops::ActivationKind::silu) return swish(x);
+  return x;
 }
 // swish'(x) = s·(1 + x·(1 − s)), s = sigmoid(x).
 HWY_INLINE Vector swish_derivative(Vector x, Vector s) {

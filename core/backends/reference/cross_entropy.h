@@ -34,9 +34,11 @@ void run(const ops::CrossEntropy& op) {
     }
     loss(b) = total;
     if (!d_logits) continue;
+    const T zero = total - total;  // or NaN, where the loss is not finite
     for (Index c = 0; c < classes; ++c) {
       const T probability = exp(logits(b, c) - largest) / sum;
-      d_logits(b, c) = T(op.gradient_scale) * (probability * sum_of_weighted - weighted_target(c));
+      const T gradient = T(op.gradient_scale) * (probability * sum_of_weighted - weighted_target(c));
+      d_logits(b, c) = zero < T(1) ? gradient : zero;
     }
   }
 }

@@ -12,5 +12,6 @@
 #include "core/backends/reference/layer_norm.h"
 #include "core/backends/reference/optimizer.h"
 #include "core/backends/reference/pooling.h"
+#include "core/backends/reference/quantized_gemm.h"
 #include "core/backends/reference/rotate.h"
 #include "core/backends/reference/softmax.h"

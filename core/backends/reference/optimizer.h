@@ -29,6 +29,7 @@ void run(const ops::AdamW& op) {
   const T learning_rate = step_scalars(ops::kLearningRate), correction1 = step_scalars(ops::kBiasCorrection1),
           correction2 = step_scalars(ops::kBiasCorrection2);
   const T beta1(op.beta1), beta2(op.beta2), new1(1 - op.beta1), new2(1 - op.beta2);
+  if (op.gradient_squared_norm && !(squared_norm(0) - squared_norm(0) < T(1))) return;  // ∞ or NaN
   T clip = 1;
   if (op.max_norm > 0) {
     const T ratio = T(op.max_norm) / (sqrt(squared_norm(0)) + T(1e-6));

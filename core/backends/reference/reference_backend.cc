@@ -29,7 +29,7 @@ class ReferenceBackend final : public Backend {
  public:
   std::string name() const override { return "reference"; }
   std::string description() const override { return "plain loops, one thread, f32, f64 and bf16"; }
-  bool runs_in(DType) const override { return true; }
+  bool runs_in(DType dtype) const override { return dtype != DType::s8; }
 
   void run(const ops::Op& op) override {
     if (has_bf16(op)) return run_rounded(*this, op);
@@ -67,6 +67,9 @@ class ReferenceBackend final : public Backend {
         return fill_elements<double>(target, value);
       case DType::bf16:
         std::fill_n(target.data<BFloat16>(), target.elements(), to_bfloat16(static_cast<float>(value)));
+        return;
+      case DType::s8:
+        return fill_elements<std::int8_t>(target, value);
     }
   }
 

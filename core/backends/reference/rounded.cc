@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "core/backends/reference/elements.h"
+#include "core/base/check.h"
 #include "core/ops/fields.h"
 #include "core/ops/workspace.h"
 #include "core/tensor/bfloat16.h"
@@ -39,6 +40,8 @@ void for_each_pair(const Copy& copy, const Visit& visit) {
       return walk(Elements<double>(copy.original));
     case DType::bf16:
       return walk(Elements<BFloat16>(copy.original));
+    case DType::s8:
+      check(false, "integers beside bf16");
   }
 }
 

@@ -83,7 +83,7 @@ class TrackedBackend final : public Backend {
 
   std::string name() const override { return "tracked"; }
   std::string description() const override { return "the reference with magnitudes"; }
-  bool runs_in(DType) const override { return true; }
+  bool runs_in(DType dtype) const override { return dtype != DType::s8; }
 
   void run(const ops::Op& op) override {
     std::visit([&](const auto& each) { run_one(each); }, op);
@@ -102,6 +102,7 @@ class TrackedBackend final : public Backend {
   void* allocate(std::size_t bytes) override { return memory_->allocate((bytes + 1) / 2 * sizeof(Tracked)); }
   void release(void* data) override { memory_->release(data); }
   void upload(const View& target, const void* host) override {
+    if (target.dtype() == DType::s8) return memory_->upload(target, host);
     const double* next = static_cast<const double*>(host);
     for_each_element(target, [&](Tracked& element) { element = *next++; });
   }

@@ -47,6 +47,17 @@ TEST(Schedule, ConstantStaysAtThePeak) {
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 1), 0.2);
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 4), 0.5);
   EXPECT_DOUBLE_EQ(learning_rate(schedule, 11), 0.5);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 12), 0.5);
+}
+
+TEST(Schedule, CoolDownIsAtTheMinimum) {
+  Schedule schedule = warmed();
+  schedule.cooldown = true;
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 8), 0.3);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 13), 0.1);
+  schedule.constant = true;
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 11), 0.5);
+  EXPECT_DOUBLE_EQ(learning_rate(schedule, 12), 0.1);
 }
 
 }  // namespace

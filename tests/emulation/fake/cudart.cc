@@ -79,7 +79,9 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= runtime().model.devices) return runtime().fail(cudaErrorInvalidDevice);
   *properties = {};
-  std::strcpy(properties->name, "emulated H100");
+  const bool last = device > 0 && device + 1 == runtime().model.devices;
+  std::snprintf(properties->name, sizeof properties->name, "%s",
+                last ? runtime().model.last_name.c_str() : "emulated H100");
   properties->major = runtime().model.major;
   properties->minor = runtime().model.minor;
   properties->totalGlobalMem = runtime().model.memory;
@@ -94,6 +96,15 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
       *value = 132;
+      return cudaSuccess;
+    case cudaDevAttrClockRate:  // kHz
+      *value = 1980000;
+      return cudaSuccess;
+    case cudaDevAttrMemoryClockRate:
+      *value = 2619000;
+      return cudaSuccess;
+    case cudaDevAttrGlobalMemoryBusWidth:  // bits
+      *value = 5120;
       return cudaSuccess;
     default:
       return runtime().fail(cudaErrorInvalidValue);
@@ -220,8 +231,9 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;
   return cudaSuccess;
 }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   *event = new CUevent_st();
+  (*event)->timing = (flags & cudaEventDisableTiming) == 0;
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -232,9 +244,10 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const auto guard = lock();
+  event->stream = stream;
   if (stream->capture != nullptr) {
     event->graph = stream->capture;
-    event->node = stream->after.empty() ? -1 : stream->after.back();
+    event->nodes = stream->after;
     return cudaSuccess;
   }
   event->graph = nullptr;
@@ -246,9 +259,10 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const auto guard = lock();
+  if (runtime().lost_wait && runtime().lost_wait(stream, event)) return cudaSuccess;
   if (event->graph != nullptr) {  // a fork or a join of the capture
     stream->capture = event->graph;
-    if (event->node >= 0) stream->after.push_back(event->node);
+    stream->after.insert(stream->after.end(), event->nodes.begin(), event->nodes.end());
     return cudaSuccess;
   }
   if (stream->capture != nullptr) return refuse_in_capture("a wait for an event from outside");
@@ -262,6 +276,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return runtime().status();
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  const auto guard = lock();
+  if (!start->timing || !end->timing || start->recorded == 0 || end->recorded == 0) {
+    return runtime().fail(cudaErrorInvalidResourceHandle);
+  }
+  if (start->completed < start->recorded || end->completed < end->recorded) {
+    return runtime().fail(cudaErrorNotReady);
+  }
   *milliseconds = static_cast<float>(1e3 * (end->seconds - start->seconds));
   return cudaSuccess;
 }
@@ -340,13 +361,19 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
-  *executable = new CUgraphExec_st{graph->nodes, the_device};
+  *executable =
+      new CUgraphExec_st{std::make_shared<const std::vector<vretnet::emulation::Node>>(graph->nodes)};
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   const auto guard = lock();
   ++runtime().graph_launches;
-  return runtime().enqueue(stream, [nodes = executable->nodes] { runtime().run_graph(nodes); });
+  const std::size_t count = executable->nodes->size();
+  const cudaError_t queued = runtime().enqueue(stream, {});
+  if (queued != cudaSuccess) return queued;
+  stream->queue.back().graph = std::make_shared<vretnet::emulation::GraphRun>(
+      vretnet::emulation::GraphRun{executable->nodes, std::vector<bool>(count), 0, count});
+  return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete graph;

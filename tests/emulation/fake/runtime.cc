@@ -50,7 +50,7 @@ cudaError_t Runtime::enqueue(cudaStream_t stream, Work work, Ready ready) {
     return fail(cudaErrorInvalidResourceHandle);
   }
   if (stream->capture != nullptr) {
-    stream->capture->nodes.push_back({std::move(work), stream->after});
+    stream->capture->nodes.push_back({std::move(work), std::move(ready), stream->after});
     stream->after = {static_cast<int>(stream->capture->nodes.size()) - 1};
     return cudaSuccess;
   }
@@ -59,18 +59,56 @@ cudaError_t Runtime::enqueue(cudaStream_t stream, Work work, Ready ready) {
   return cudaSuccess;
 }
 
-bool Runtime::run_one() {
-  std::vector<cudaStream_t> able;
-  for (cudaStream_t stream : streams) {
-    if (!stream->queue.empty() && (!stream->queue.front().ready || stream->queue.front().ready())) {
-      able.push_back(stream);
+// Nodes that could run now, the first few of them.
+std::vector<std::size_t> Runtime::able_nodes(const GraphRun& run) const {
+  constexpr std::size_t kEnough = 8;
+  std::vector<std::size_t> able;
+  for (std::size_t i = run.first_left; i < run.ran.size() && able.size() < kEnough; ++i) {
+    const Node& node = (*run.nodes)[i];
+    const auto has_run = [&](int other) { return run.ran[static_cast<std::size_t>(other)]; };
+    if (!run.ran[i] && std::all_of(node.after.begin(), node.after.end(), has_run) &&
+        (!node.ready || node.ready())) {
+      able.push_back(i);
     }
   }
-  if (able.empty()) return false;
-  cudaStream_t stream = able[random_.below(able.size())];
-  const Work work = std::move(stream->queue.front().work);
-  stream->queue.pop_front();
-  if (work) work();
+  return able;
+}
+
+bool Runtime::able(cudaStream_t stream) const {
+  if (stream->queue.empty()) return false;
+  const CUstream_st::Item& item = stream->queue.front();
+  if (item.graph) return item.graph->left == 0 || !able_nodes(*item.graph).empty();
+  return !item.ready || item.ready();
+}
+
+void Runtime::run_node(GraphRun& run) {
+  const std::vector<std::size_t> able = able_nodes(run);
+  std::size_t next = able[random_.below(able.size())];
+  if (stream_order == StreamOrder::oldest_first) next = able.front();
+  if (stream_order == StreamOrder::newest_first) next = able.back();
+  (*run.nodes)[next].work();
+  run.ran[next] = true;
+  --run.left;
+  while (run.first_left < run.ran.size() && run.ran[run.first_left]) ++run.first_left;
+}
+
+bool Runtime::run_one() {
+  std::vector<cudaStream_t> ready;
+  for (cudaStream_t stream : streams) {
+    if (able(stream)) ready.push_back(stream);
+  }
+  if (ready.empty()) return false;
+  cudaStream_t stream = ready[random_.below(ready.size())];
+  if (stream_order == StreamOrder::oldest_first) stream = ready.front();
+  if (stream_order == StreamOrder::newest_first) stream = ready.back();
+  if (const auto graph = stream->queue.front().graph) {
+    if (graph->left > 0) run_node(*graph);
+    if (graph->left == 0) stream->queue.pop_front();
+  } else {
+    const Work work = std::move(stream->queue.front().work);
+    stream->queue.pop_front();
+    if (work) work();
+  }
   changed.notify_all();
   return true;
 }
@@ -89,21 +127,6 @@ bool Runtime::run_until(const std::function<bool()>& done) {
 bool Runtime::idle(int device) const {
   return std::all_of(streams.begin(), streams.end(),
                      [&](cudaStream_t stream) { return stream->device != device || stream->queue.empty(); });
-}
-
-void Runtime::run_graph(const std::vector<Node>& nodes) {
-  std::vector<bool> ran(nodes.size());
-  for (std::size_t count = 0; count < nodes.size(); ++count) {
-    std::vector<std::size_t> able;
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      const auto has_run = [&](int other) { return ran[static_cast<std::size_t>(other)]; };
-      if (!ran[i] && std::all_of(nodes[i].after.begin(), nodes[i].after.end(), has_run)) able.push_back(i);
-      if (able.size() >= 8) break;
-    }
-    const std::size_t next = able[random_.below(able.size())];
-    nodes[next].work();
-    ran[next] = true;
-  }
 }
 
 std::size_t Runtime::used(int device) const {

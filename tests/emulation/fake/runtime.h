@@ -11,6 +11,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -25,8 +26,19 @@ using Ready = std::function<bool()>;
 
 struct Node {  // of a graph
   Work work;
+  Ready ready;  // empty: always
   std::vector<int> after;
 };
+
+// A graph that was launched: its nodes run one by one, between what other streams do.
+struct GraphRun {
+  std::shared_ptr<const std::vector<Node>> nodes;
+  std::vector<bool> ran;
+  std::size_t first_left = 0, left = 0;
+};
+
+// Which of the streams that could go on does.
+enum class StreamOrder : std::uint8_t { random, oldest_first, newest_first };
 
 }  // namespace vretnet::emulation
 
@@ -34,19 +46,21 @@ struct CUgraph_st {
   std::vector<vretnet::emulation::Node> nodes;
 };
 struct CUgraphExec_st {
-  std::vector<vretnet::emulation::Node> nodes;
-  int device = 0;
+  std::shared_ptr<const std::vector<vretnet::emulation::Node>> nodes;
 };
 struct CUevent_st {
+  bool timing = false;
   std::uint64_t recorded = 0, completed = 0;  // how often
   double seconds = 0;
-  CUgraph_st* graph = nullptr;  // captured: a node of this graph
-  int node = -1;
+  cudaStream_t stream = nullptr;  // where it was recorded last
+  CUgraph_st* graph = nullptr;    // captured: these nodes of this graph
+  std::vector<int> nodes;
 };
 struct CUstream_st {
   struct Item {
     vretnet::emulation::Work work;
-    vretnet::emulation::Ready ready;  // empty: always
+    vretnet::emulation::Ready ready;                           // empty: always
+    std::shared_ptr<vretnet::emulation::GraphRun> graph = {};  // in place of work
   };
   int device = 0;
   std::deque<Item> queue;
@@ -64,6 +78,7 @@ struct MachineModel {
   int devices = 2;
   int major = 9, minor = 0;
   std::size_t memory = std::size_t{4} << 30;  // a device's
+  std::string last_name = "emulated H100";    // of the last device
 };
 
 struct Block {  // of memory
@@ -86,7 +101,6 @@ class Runtime {
   // come.
   bool run_until(const std::function<bool()>& done);
   bool idle(int device) const;
-  void run_graph(const std::vector<Node>& nodes);
 
   cudaError_t status() const;  // cudaErrorLaunchFailure while there are violations
   cudaError_t fail(cudaError_t error);
@@ -105,11 +119,17 @@ class Runtime {
     std::size_t max_shared = 48 << 10;
   };
   std::map<const void*, Kernel> kernels;
-  std::vector<cudaStream_t> streams;
+  std::vector<cudaStream_t> streams;  // the oldest first
+  StreamOrder stream_order = StreamOrder::random;
+  // An injected defect: waits of a stream for an event of which this says true are left out.
+  std::function<bool(cudaStream_t waiting, cudaEvent_t event)> lost_wait;
   std::int64_t launches = 0, graph_launches = 0;
 
  private:
   bool run_one();
+  std::vector<std::size_t> able_nodes(const GraphRun& run) const;
+  bool able(cudaStream_t stream) const;
+  void run_node(GraphRun& run);
 
   Random random_{1};
   std::map<std::uintptr_t, Block> blocks_;

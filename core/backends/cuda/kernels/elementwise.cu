@@ -90,6 +90,10 @@ struct AdamWStep {  // parameter, gradient, first moment, second moment → para
   float beta1, beta2, new1, new2, epsilon, weight_decay, max_norm;
   __device__ void operator()(const float* in, float* out) const {
     const float rate = step_scalars[ops::kLearningRate];
+    if (squared_norm != nullptr && !(squared_norm[0] - squared_norm[0] == 0)) {  // ∞ or NaN
+      out[0] = in[0], out[1] = in[2], out[2] = in[3];
+      return;
+    }
     float g = in[1];
     if (max_norm > 0) g *= fminf(1.0f, max_norm / (sqrtf(squared_norm[0]) + 1e-6f));
     const float first = beta1 * in[2] + new1 * g, second = beta2 * in[3] + new2 * g * g;
@@ -233,7 +237,7 @@ void run(const ops::PoolTokensGradient& op, cudaStream_t stream) {
 void run(const ops::AdamW& op, cudaStream_t stream) {
   if (op.parameter.elements() == 0) return;
   const AdamWStep step{op.step_scalars.data<float>(),
-                       op.max_norm > 0 ? op.gradient_squared_norm.data<float>() : nullptr,
+                       op.gradient_squared_norm ? op.gradient_squared_norm.data<float>() : nullptr,
                        static_cast<float>(op.beta1),
                        static_cast<float>(op.beta2),
                        static_cast<float>(1 - op.beta1),

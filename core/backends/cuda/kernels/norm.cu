@@ -133,8 +133,10 @@ __global__ void __launch_bounds__(kRowThreads)
   if (lane() == 0) loss.loss[row] = total;
   if (d_logits == nullptr) return;  // the same for the whole grid
   const float weight = row_sum(classes, weighted_target);
+  const float zero = total - total;  // or NaN, where the loss is not finite
   for (unsigned c = lane(); c < classes; c += kWarpSize) {
-    d_logits[c] = loss.gradient_scale * (expf(logits[c] - largest) / sum * weight - weighted_target(c));
+    d_logits[c] =
+        zero + loss.gradient_scale * (expf(logits[c] - largest) / sum * weight - weighted_target(c));
   }
 }
 

@@ -75,13 +75,9 @@ struct State {
 // state = aᵀ (weights ⊙ b) + carry · state over the tokens of a chunk.
 HWY_INLINE void add_to_state(std::size_t tokens, std::size_t a_width, std::size_t b_width, Input a,
                              const float* weights, Input b, float carry, Output weighted, State& state) {
-  if (!state.empty) {
-    for (std::size_t r = 0; r < a_width; ++r)
-      scale_row(b_width, carry, state.values.row(r), state.values.row(r));
-  }
   scale_rows(tokens, b_width, weights, b, weighted);
   multiply(Left::transposed, a_width, b_width, tokens, a, weighted, state.values,
-           state.empty ? Sum::fresh : Sum::added);
+           state.empty ? Sum::fresh : Sum::added, carry);
   state.empty = false;
 }
 

@@ -36,6 +36,7 @@ struct Tile {
   float* c;
   std::ptrdiff_t c_stride;
   bool accumulate;
+  float keep;  // of c, where it accumulates
 };
 
 template <int kRows, int kVectors, Left kLeft, bool kTail>
@@ -64,16 +65,17 @@ void run_tile(const Tile& tile) {
       for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::MulAdd(element, row[v], sums[r][v]);
     }
   }
+  const Vector keep = hn::Set(Floats(), tile.keep);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
     float* c = tile.c + r * tile.c_stride;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v, c += kLanes) {
       if (kTail && v == kVectors - 1) {
-        if (tile.accumulate) sums[r][v] = hn::Add(sums[r][v], load_first(c, tile.tail));
+        if (tile.accumulate) sums[r][v] = hn::MulAdd(keep, load_first(c, tile.tail), sums[r][v]);
         store_first(sums[r][v], c, tile.tail);
       } else {
-        if (tile.accumulate) sums[r][v] = hn::Add(sums[r][v], hn::LoadU(Floats(), c));
+        if (tile.accumulate) sums[r][v] = hn::MulAdd(keep, hn::LoadU(Floats(), c), sums[r][v]);
         hn::StoreU(sums[r][v], Floats(), c);
       }
     }
@@ -113,7 +115,7 @@ void run_columns(std::size_t vectors, std::size_t rows, const Tile& tile) {
 
 template <Left kLeft>
 void multiply_as(std::size_t rows, std::size_t columns, std::size_t depth, Input a, Input b, Output c,
-                 Sum sum) {
+                 Sum sum, float keep) {
   const std::size_t vectors = (columns + kLanes - 1) / kLanes;
   const std::size_t panels = (vectors + kMaxVectors - 1) / kMaxVectors;
   const std::size_t steps = std::max<std::size_t>((depth + kDepth - 1) / kDepth, 1);
@@ -126,6 +128,7 @@ void multiply_as(std::size_t rows, std::size_t columns, std::size_t depth, Input
   for (std::size_t step = 0; step < steps; ++step) {
     tile.depth = depth / steps + (step < depth % steps);
     tile.accumulate = sum == Sum::added || step > 0;
+    tile.keep = step > 0 ? 1 : keep;
     tile.a = a.data + static_cast<std::ptrdiff_t>(first_depth) * tile.a_depth;
     std::size_t column = 0;
     for (std::size_t panel = 0; panel < panels; ++panel) {
@@ -141,9 +144,11 @@ void multiply_as(std::size_t rows, std::size_t columns, std::size_t depth, Input
 }
 
 void multiply(Left left, std::size_t rows, std::size_t columns, std::size_t depth, Input a, Input b, Output c,
-              Sum sum) {
-  if (left == Left::transposed) return multiply_as<Left::transposed>(rows, columns, depth, a, b, c, sum);
-  multiply_as<Left::plain>(rows, columns, depth, a, b, c, sum);
+              Sum sum, float keep) {
+  if (left == Left::transposed) {
+    return multiply_as<Left::transposed>(rows, columns, depth, a, b, c, sum, keep);
+  }
+  multiply_as<Left::plain>(rows, columns, depth, a, b, c, sum, keep);
 }
 
 }  // namespace
@@ -155,9 +160,9 @@ namespace vretnet::onednn {
 HWY_EXPORT(multiply);
 
 void multiply(Left left, std::size_t rows, std::size_t columns, std::size_t depth, Input a, Input b, Output c,
-              Sum sum) {
+              Sum sum, float keep) {
   if (rows == 0 || columns == 0) return;
-  HWY_DYNAMIC_DISPATCH(multiply)(left, rows, columns, depth, a, b, c, sum);
+  HWY_DYNAMIC_DISPATCH(multiply)(left, rows, columns, depth, a, b, c, sum, keep);
 }
 
 }  // namespace vretnet::onednn
