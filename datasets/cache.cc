@@ -39,43 +39,64 @@ class Cached : public Dataset {
   std::string name(std::int64_t index) const override { return dataset_->name(index); }
 
   vision::Image read(std::int64_t index, int channels) const override {
-    if (const Entry* entry = entries_[std::size_t(index)].load(std::memory_order_acquire)) {
-      if (entry->error) std::rethrow_exception(entry->error);
-      // Grey is a function of colour, not the other way round.
-      if (entry->image.channels >= channels) return vision::to_channels(entry->image, channels);
-      return dataset_->read(index, channels);
+    std::unique_ptr<Entry> own;
+    const Entry& entry = find(index, channels, own);
+    return vision::to_channels(entry.image, channels);
+  }
+
+  vision::LazyImage open(std::int64_t index, int channels) const override {
+    if (full_ && !entries_[std::size_t(index)].load(std::memory_order_acquire)) {
+      return dataset_->open(index, channels);
     }
-    auto fresh = std::make_unique<Entry>();
-    try {
-      fresh->image = dataset_->read(index, channels);
-    } catch (const DataError&) {
-      fresh->error = std::current_exception();
+    std::unique_ptr<Entry> own;
+    const Entry& entry = find(index, channels, own);
+    if (entry.image.channels != channels) {
+      return vision::LazyImage(vision::to_channels(entry.image, channels));
     }
-    const std::exception_ptr error = fresh->error;
-    vision::Image image = fresh->image;
-    keep(index, std::move(fresh));
-    if (error) std::rethrow_exception(error);
-    return image;
+    if (own) return vision::LazyImage(std::move(own->image));
+    return vision::LazyImage(vision::ImageView(entry.image));
   }
 
  private:
-  void keep(std::int64_t index, std::unique_ptr<const Entry> entry) const {
-    const std::int64_t bytes = entry->bytes();
-    if (used_.fetch_add(bytes) + bytes > budget_) {
-      used_.fetch_sub(bytes);
-      return;
+  // The picture with `channels` or more (grey is a function of colour, not the other way round), kept where
+  // there is room, else owned by `own`. Throws what reading it threw.
+  const Entry& find(std::int64_t index, int channels, std::unique_ptr<Entry>& own) const {
+    const Entry* entry = entries_[std::size_t(index)].load(std::memory_order_acquire);
+    if (!entry || (!entry->error && entry->image.channels < channels)) {
+      own = std::make_unique<Entry>();
+      try {
+        own->image = dataset_->read(index, channels);
+      } catch (const DataError&) {
+        own->error = std::current_exception();
+      }
+      const Entry* fresh = own.get();
+      if (!entry && keep(index, *own)) own.release();
+      entry = fresh;
     }
-    const Entry* none = nullptr;
-    if (entries_[std::size_t(index)].compare_exchange_strong(none, entry.get(), std::memory_order_release)) {
-      entry.release();
+    if (entry->error) std::rethrow_exception(entry->error);
+    return *entry;
+  }
+
+  // True where the entry now belongs to the cache.
+  bool keep(std::int64_t index, const Entry& entry) const {
+    const std::int64_t bytes = entry.bytes();
+    if (used_.fetch_add(bytes) + bytes <= budget_) {
+      const Entry* none = nullptr;
+      if (entries_[std::size_t(index)].compare_exchange_strong(none, &entry, std::memory_order_release)) {
+        return true;
+      }
+      // Another thread was faster.
     } else {
-      used_.fetch_sub(bytes);  // another thread was faster
+      full_ = true;
     }
+    used_.fetch_sub(bytes);
+    return false;
   }
 
   DatasetPointer dataset_;
   std::int64_t budget_;
   mutable std::atomic<std::int64_t> used_{0};
+  mutable std::atomic<bool> full_{false};  // a picture did not fit: from now on only parts are decoded
   mutable std::vector<std::atomic<const Entry*>> entries_;
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "vision/image/image.h"
+#include "vision/image/lazy_image.h"
 
 namespace vretnet::datasets {
 
@@ -24,6 +25,11 @@ class Dataset {
   virtual std::string name(std::int64_t index) const = 0;
   // The 8-bit picture, upright, with `channels` 1 (grey) or 3 (RGB). Throws DataError naming the sample.
   virtual vision::Image read(std::int64_t index, int channels) const = 0;
+  // The same picture, its pixels not yet decoded where that can be put off. May refer to this data set's
+  // memory.
+  virtual vision::LazyImage open(std::int64_t index, int channels) const {
+    return vision::LazyImage(read(index, channels));
+  }
   // Reading costs a copy and nothing more: a cache would only take memory.
   virtual bool in_memory() const { return false; }
 };

@@ -30,6 +30,11 @@ vision::Image ImageFolder::read(std::int64_t index, int channels) const {
   return vision::read_image(file(index), limits_, channels);
 }
 
+vision::LazyImage ImageFolder::open(std::int64_t index, int channels) const {
+  const std::filesystem::path& path = file(index);
+  return vision::LazyImage(vision::read_image_bytes(path, limits_), path.string(), limits_, channels);
+}
+
 std::vector<std::string> scanned_class_names(const ScannedSplit& split) {
   std::vector<std::string> names;
   for (const ScannedClass& scanned : split.classes) {

@@ -19,6 +19,7 @@ class ImageFolder : public Dataset {
   std::int32_t label(std::int64_t index) const override { return labels_[std::size_t(index)]; }
   std::string name(std::int64_t index) const override { return files_[std::size_t(index)].string(); }
   vision::Image read(std::int64_t index, int channels) const override;
+  vision::LazyImage open(std::int64_t index, int channels) const override;
 
   const std::filesystem::path& file(std::int64_t index) const { return files_[std::size_t(index)]; }
 

@@ -51,6 +51,10 @@ void check_options(const Dataset& dataset, const LoaderOptions& options) {
   if (options.prefetch < 1) refuse("prefetch", options.prefetch, "1 or more");
   if (!(options.max_skip_share >= 0 && options.max_skip_share <= 1))
     refuse("allowed share of unreadable images", options.max_skip_share, "0 … 1");
+  if (options.cache != CacheMode::Off && options.augmentation && options.augmentation->reduced_decoding) {
+    // Which pictures have their full pixels in the cache may depend on the memory that is free.
+    throw UsageError("reduced decoding goes with --cache off only: a cache holds whole pictures");
+  }
   check(!options.augmentation || !options.disturbance, "{} images are to be augmented and disturbed",
         dataset.size());
   if (dataset.size() == 0) throw DataError("the data set holds no images");
@@ -227,18 +231,19 @@ void Loader::Ring::fill(const Ticket& ticket, std::vector<Failure>& failures) {
     to.indices[std::size_t(place)] = index;
     float* out = to.images.data() + place * values_;
     try {
-      const vision::Image image = dataset_->read(index, options_.preprocessing.channels);
+      const int channels = options_.preprocessing.channels;
       if (options_.augmentation) {
+        vision::LazyImage image = dataset_->open(index, channels);
         Random random = augmentation_random(ticket.batch * options_.batch_size + place, index);
         vision::augment(image, *options_.augmentation, options_.preprocessing, random, out);
       } else if (options_.disturbance) {
         const vision::Preprocessing& preprocessing = options_.preprocessing;
-        vision::Image input = vision::preprocess_pixels(image, preprocessing);
+        vision::Image input = vision::preprocess_pixels(dataset_->read(index, channels), preprocessing);
         Random random(options_.seed, {std::uint64_t(Purpose::Disturb), std::uint64_t(index)});
         vision::disturb(input, *options_.disturbance, random);
         vision::normalize(input, preprocessing.mean, preprocessing.deviation, out);
       } else {
-        vision::preprocess(image, options_.preprocessing, out);
+        vision::preprocess(dataset_->read(index, channels), options_.preprocessing, out);
       }
     } catch (const vision::ImageError& error) {
       failures.push_back({place, error.reason, nullptr});

@@ -42,6 +42,9 @@ class Renamed : public Dataset {
   vision::Image read(std::int64_t index, int channels) const override {
     return dataset_->read(index, channels);
   }
+  vision::LazyImage open(std::int64_t index, int channels) const override {
+    return dataset_->open(index, channels);
+  }
   bool in_memory() const override { return dataset_->in_memory(); }
 
  private:

@@ -19,6 +19,9 @@ class Subset : public Dataset {
   vision::Image read(std::int64_t index, int channels) const override {
     return whole_->read(whole_index(index), channels);
   }
+  vision::LazyImage open(std::int64_t index, int channels) const override {
+    return whole_->open(whole_index(index), channels);
+  }
   bool in_memory() const override { return whole_->in_memory(); }
 
  private:

@@ -1,4 +1,4 @@
-// vretnet bench, vretnet bench compare
+// vretnet bench, vretnet bench compare, vretnet bench loading
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -13,6 +13,7 @@
 #include "core/base/file.h"
 #include "tools/bench_case.h"
 #include "tools/bench_compare.h"
+#include "tools/bench_loading.h"
 #include "tools/bench_results.h"
 #include "tools/bench_sweep.h"
 #include "tools/interrupt.h"
@@ -29,6 +30,7 @@ constexpr const char* kFooter =
   vretnet bench -m vretnet_tiny_patch16_224,vit_tiny_patch16_224 -b 1,8 -t 1,2
   vretnet bench -m vit_nano_patch4_32 --heads 3 -b 128 --train --ops
   vretnet bench --sweep resolution -o sweep        # time and memory against tokens, as SVG and tables
+  vretnet bench loading -d photos -j 2 -m vretnet_tiny_patch16_224    # decoding, and a step that waits for it
   vretnet bench -b 1,8 -o a.json && vretnet bench -b 1,8 -o b.json && vretnet bench compare a.json b.json)";
 
 constexpr double kLimitSeconds = 0.2;  // for each of the processor's limits
@@ -43,6 +45,7 @@ struct BenchFlags {
   bool training = false, ops = false, shapes = false;
   std::string sweep, format, output;
   CompareFlags compare;
+  LoadingFlags loading;
 };
 
 const std::vector<std::string> kSweepSizes{"224", "320", "448", "640", "896", "1280", "2048"};
@@ -93,11 +96,7 @@ vision::ModelConfig config_of(const BenchFlags& flags, const NamedModel& model, 
                               const std::string& size) {
   vision::ModelConfig config = model.config;
   apply_overrides(config, flags.overrides);
-  if (!size.empty()) {
-    std::string text = size;
-    std::replace(text.begin(), text.end(), 'x', ',');
-    vision::set_config_value(config, "image_size", text, "--img-size");
-  }
+  if (!size.empty()) set_image_size(config, size);
   vision::validate(config, size.empty() ? name : fmt::format("{} at --img-size {}", name, size));
   return config;
 }
@@ -292,6 +291,10 @@ Command bench_command() {
             CLI::App* compare = app.add_subcommand("compare", "ratios of two result files, and an exit code");
             declare_compare(*compare, flags->compare);
             compare->callback([flags, work] { *work = [flags] { return compare_results(flags->compare); }; });
+            CLI::App* loading =
+                app.add_subcommand("loading", "images a second from a folder, and a step fed from it");
+            declare_loading(*loading, flags->loading);
+            loading->callback([flags, work] { *work = [flags] { return measure_loading(flags->loading); }; });
             return [work] { return (*work)(); };
           }};
 }

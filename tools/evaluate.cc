@@ -11,6 +11,7 @@
 
 #include "core/base/error.h"
 #include "core/model/bound_weights.h"
+#include "core/model/checkpoint.h"
 #include "datasets/loader.h"
 #include "datasets/registry.h"
 #include "datasets/subset.h"
@@ -34,9 +35,22 @@ struct EvaluateFlags {
   std::size_t top_losses = 100;
   double fail_under = 0, val_split = Recipe().val_split;
   std::uint64_t seed = Recipe().seed;
+  bool calibrate = false;
   RobustnessFlags robustness;
   MachineFlags machine;
 };
+
+// Writes the temperature that calibrates the evaluated answers into the model's file.
+void calibrate(const EvaluateFlags& flags, vision::Classifier& classifier,
+               const training::Evaluation& evaluation) {
+  if (!std::isfinite(evaluation.loss)) throw RunError("--calibrate: the model's answers are not finite");
+  const double before = classifier.description.temperature;
+  classifier.description.temperature = training::best_temperature(evaluation);
+  vision::save_classifier(flags.model, classifier.description, classifier.model->parameters(),
+                          classifier.values);
+  say(fmt::format("calibrated {}: temperature {:.4g}, was {:.4g}", flags.model,
+                  classifier.description.temperature, before));
+}
 
 std::string text_report(const training::Evaluation& evaluation, const std::vector<std::string>& class_names) {
   std::size_t longest = 5;
@@ -75,6 +89,10 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
 
 int evaluate_model(const EvaluateFlags& flags) {
   vision::Classifier classifier = load_trained(flags.model, "eval");
+  if (flags.calibrate && !model::is_our_format(model::SafetensorsFile(flags.model))) {
+    throw UsageError(fmt::format(
+        "--calibrate: {} has no place for a temperature, it is not a file of vretnet", flags.model));
+  }
   const vision::Description& description = classifier.description;
   const datasets::OpenedSplit opened = naming("--data-dir", [&] {
     return datasets::open_split(flags.data_dir, flags.split,
@@ -110,6 +128,7 @@ int evaluate_model(const EvaluateFlags& flags) {
           progress.update(seen_before + seen);
           return true;
         },
+        {.temperature = description.temperature, .keep_logits = flags.calibrate},
         test_time_augmentation(flags.tta));
     seen_before += dataset->size();
     return evaluation;
@@ -144,6 +163,7 @@ int evaluate_model(const EvaluateFlags& flags) {
                               names[static_cast<std::size_t>(wrong.label)]));
     }
   }
+  if (flags.calibrate) calibrate(flags, classifier, evaluation);
   if (evaluation.top1 < flags.fail_under) {
     throw RunError(
         fmt::format("top-1 accuracy {:.4f} is under --fail-under {:.4f}", evaluation.top1, flags.fail_under));
@@ -178,6 +198,8 @@ Command evaluate_command() {
         app.add_option("--top-losses", flags->top_losses, "rows of top_losses.csv")
             ->check(count_range(0, 1 << 30));
         add_test_time_flag(app, flags->tta);
+        app.add_flag("--calibrate", flags->calibrate,
+                     "fit the confidence of the answers to these images; written into the model file");
         app.add_option("--fail-under", flags->fail_under, "exit code 1 when top-1 is lower")
             ->check(number_range(0.0, 1.0));
         app.add_option("--format", flags->format, "text or json")->check(CLI::IsMember({"text", "json"}));

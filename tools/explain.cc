@@ -98,6 +98,7 @@ int explain(const ExplainFlags& flags) {
       ++failed;
       say_error(error.what());
     }
+    return true;
   });
   if (seen == 0) throw DataError("no image among the inputs");
   return failed > 0 ? 3 : 0;

@@ -1,73 +1,210 @@
 // vretnet predict
 #include <fmt/format.h>
+#include <malloc.h>
+#include <omp.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <exception>
 #include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/model/bound_weights.h"
 #include "tools/command.h"
 #include "tools/inputs.h"
 #include "tools/prediction_format.h"
+#include "tools/recipe.h"
 #include "tools/terminal.h"
 #include "tools/test_time.h"
 #include "tools/trained_model.h"
 #include "vision/classify.h"
+#include "vision/decode_ahead.h"
+#include "vision/transfer.h"
 
 namespace vretnet::tools {
 namespace {
 
 struct PredictFlags {
   std::vector<std::string> inputs;
-  std::string model, format = "text", tta = "none";
+  std::string model, format = "text", image_size, tta = "none";
   std::size_t top = 1;
+  std::int64_t batch_size = 0;
+  int workers = 0;
   bool recursive = false, stream = false;
   std::int64_t max_pixels = vision::DecodeLimits{}.max_pixels;
   double reject_below = 0;
+  std::optional<double> confident;
   MachineFlags machine;
 };
 
-int predict(const PredictFlags& flags) {
-  if (flags.stream && flags.tta != "none") {
-    throw UsageError(fmt::format("--tta: {}, but --stream reads an image once, from the left", flags.tta));
-  }
-  const vision::Classifier classifier = load_trained(flags.model, "predict");
-  const std::unique_ptr<Backend> backend = make_machine(flags.machine);
-  const bool integers = runs_integers(flags.machine, *backend, flags.model, !classifier.quantized.empty());
-  const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
-                                    integers ? classifier.quantized : model::QuantizedParameters());
+constexpr int kLargeBuffer = 2 << 20;
+constexpr std::int64_t kUsualBatch = 8, kUsualTokens = 4096;  // of a batch whose size nobody gave
+constexpr std::size_t kAheadBytes = std::size_t(32) << 20;    // of pictures that wait beside a batch
 
-  vision::DecodeLimits limits;
-  limits.max_pixels = flags.max_pixels;
-  const auto options = weights.with(pass_options(flags.machine, layers::Mode::inference));
-  vision::ImageClassifier images(classifier, *backend, weights.view(), options, limits,
-                                 test_time_augmentation(flags.tta));
-  const auto classify = [&](const std::string& file) {
-    return flags.stream ? vision::classify_stream(classifier, *backend, weights.view(), options, limits, file)
-                        : images.classify(file);
-  };
+// Prints one answer an input and counts.
+class Report {
+ public:
+  Report(const PredictFlags& flags, const vision::Description& description)
+      : format_(flags.format, description.class_names, flags.top, flags.reject_below),
+        say_errors_(flags.format == "text" || flags.format == "csv") {
+    print(format_.begin());
+  }
+  void answer(const std::string& file, const vision::Answer& answer) {
+    print(format_.answer(file, answer));
+    ++answered_;
+  }
+  void failure(const std::string& file, const DataError& error) {
+    print(format_.failure(file, error.what()));
+    if (say_errors_) say_error(error.what());
+    ++answered_;
+    ++failed_;
+  }
+  // Whoever reads along, waits for these answers.
+  void flush() { std::fflush(stdout); }
+  int end() {
+    print(format_.end());
+    if (answered_ == 0) throw DataError("no image among the inputs");
+    return failed_ > 0 ? 3 : 0;
+  }
+
+ private:
+  PredictionFormat format_;
+  bool say_errors_;
+  std::size_t answered_ = 0, failed_ = 0;
+};
+
+// A thread that names the inputs to the queue, and ends when nobody wants more.
+class InputThread {
+ public:
+  InputThread(const PredictFlags& flags, vision::DecodeAhead& queue)
+      : queue_(queue), thread_([&flags, &queue] {
+          try {
+            for_each_input(
+                flags.inputs, flags.recursive, [&](const std::string& file) { return queue.push(file); },
+                [&] { return queue.flush(); });
+            queue.close();
+          } catch (...) {
+            queue.close(std::current_exception());
+          }
+        }) {}
+  ~InputThread() {
+    queue_.stop();
+    thread_.join();
+  }
+
+ private:
+  vision::DecodeAhead& queue_;
+  std::thread thread_;
+};
+
+// Batches of images, decoded by other threads while the model computes.
+void predict_batches(const PredictFlags& flags, const vision::Classifier& classifier, Backend& backend,
+                     const View& weights, const layers::Pass::Options& options,
+                     const vision::DecodeLimits& limits, Report& report) {
+  const vision::Preprocessing& preprocessing = classifier.description.preprocessing;
+  const std::int64_t tokens = classifier.description.config.tokens();
+  const auto batch = static_cast<std::size_t>(
+      flags.batch_size > 0 ? flags.batch_size
+                           : std::clamp<std::int64_t>(kUsualTokens / tokens, 1, kUsualBatch));
+  const int workers = flags.workers > 0 ? flags.workers : omp_get_num_procs();
+  const std::size_t ahead = std::clamp<std::size_t>(kAheadBytes / preprocessing.values(), 1,
+                                                    batch + static_cast<std::size_t>(workers));
+  vision::DecodeAhead queue(preprocessing, limits, workers, batch + ahead);
+  const InputThread inputs(flags, queue);
+  vision::ImageClassifier images(classifier, backend, weights, options, test_time_augmentation(flags.tta));
+  std::vector<vision::Image> pictures;
+  for (auto items = queue.take(batch); !items.empty(); items = queue.take(batch)) {
+    pictures.clear();
+    for (auto& item : items) {
+      if (!item.error) pictures.push_back(std::move(item.image));
+    }
+    std::vector<vision::Answer> answers;
+    if (!pictures.empty()) answers = images.classify(pictures);
+    std::size_t next = 0;
+    for (const auto& item : items) {
+      try {
+        if (item.error) std::rethrow_exception(item.error);
+        report.answer(item.file, answers[next++]);
+      } catch (const DataError& error) {
+        report.failure(item.file, error);
+      }
+    }
+    report.flush();
+  }
+}
+
+// One image after the other, row by row; the progress shows the answer so far.
+void predict_streams(const PredictFlags& flags, const vision::Classifier& classifier, Backend& backend,
+                     const View& weights, const layers::Pass::Options& options,
+                     const vision::DecodeLimits& limits, Report& report) {
+  for_each_input(flags.inputs, flags.recursive, [&](const std::string& file) {
+    vision::StreamOptions stream;
+    stream.confident = flags.confident;
+    std::optional<Progress> progress;
+    if (shows_progress()) {
+      stream.progress = [&](const vision::Answer& so_far, int rows_read, int rows) {
+        if (!progress) progress.emplace(file, rows, "rows");
+        const auto best = static_cast<std::size_t>(so_far.ranking.front());
+        progress->update(rows_read, fmt::format("{} {:.1f}%", classifier.description.class_names[best],
+                                                100 * so_far.probabilities[best]));
+      };
+    }
+    try {
+      const vision::Answer answer =
+          vision::classify_stream(classifier, backend, weights, options, limits, file, stream);
+      progress.reset();
+      report.answer(file, answer);
+    } catch (const DataError& error) {
+      progress.reset();
+      report.failure(file, error);
+    }
+    report.flush();
+    return true;
+  });
+}
+
+vision::Classifier load(const PredictFlags& flags) {
+  vision::Classifier classifier = load_trained(flags.model, "predict");
   if (flags.stream) {
     if (const std::string reason = classifier.model->why_not_streamable(); !reason.empty()) {
       throw UsageError(fmt::format("--stream: {}: {}", flags.model, reason));
     }
   }
+  if (flags.image_size.empty()) return classifier;
+  vision::ModelConfig config = classifier.description.config;
+  set_image_size(config, flags.image_size);
+  vision::validate(config, fmt::format("{} at --img-size {}", flags.model, flags.image_size));
+  return vision::at_image_size(std::move(classifier), config.image_size[0], config.image_size[1]);
+}
 
-  const PredictionFormat format(flags.format, classifier.description.class_names, flags.top,
-                                flags.reject_below);
-  print(format.begin());
-  std::size_t answered = 0, failed = 0;
-  for_each_input(flags.inputs, flags.recursive, [&](const std::string& file) {
-    try {
-      print(format.answer(file, classify(file)));
-    } catch (const DataError& error) {
-      ++failed;
-      print(format.failure(file, error.what()));
-      if (flags.format == "text" || flags.format == "csv") say_error(error.what());
-    }
-    ++answered;
-  });
-  print(format.end());
-  if (answered == 0) throw DataError("no image among the inputs");
-  return failed > 0 ? 3 : 0;
+int predict(const PredictFlags& flags) {
+  // Large buffers go back to the system when they are freed. glibc would serve them from its heaps once the
+  // weights, the largest of them, were freed.
+  mallopt(M_MMAP_THRESHOLD, kLargeBuffer);
+  if (flags.confident && !flags.stream) throw UsageError("--confident: only with --stream");
+  if (flags.stream && flags.tta != "none") {
+    throw UsageError(fmt::format("--tta: {}, but --stream reads an image once, from the left", flags.tta));
+  }
+  if (!flags.image_size.empty() && flags.stream) {
+    throw UsageError("--img-size: not with --stream, which reads every image at its own size");
+  }
+  vision::Classifier classifier = load(flags);
+  const std::unique_ptr<Backend> backend = make_machine(flags.machine);
+  const bool integers = runs_integers(flags.machine, *backend, flags.model, !classifier.quantized.empty());
+  const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
+                                    integers ? classifier.quantized : model::QuantizedParameters());
+  std::vector<float>().swap(classifier.values);  // the machine has them now
+
+  vision::DecodeLimits limits;
+  limits.max_pixels = flags.max_pixels;
+  const auto options = weights.with(pass_options(flags.machine, layers::Mode::inference));
+  Report report(flags, classifier.description);
+  (flags.stream ? predict_streams : predict_batches)(flags, classifier, *backend, weights.view(), options,
+                                                     limits, report);
+  return report.end();
 }
 
 }  // namespace
@@ -90,6 +227,16 @@ Command predict_command() {
                          "read row by row at the image's own size, in constant memory (causal models)");
             app.add_option("--max-pixels", flags->max_pixels, "largest image to decode whole")
                 ->check(count_range(1));
+            app.add_option("--confident", flags->confident,
+                           "with --stream: stop reading where the best class is more probable than this")
+                ->check(number_range(0.0, 1.0));
+            app.add_option("--img-size,--imgsz", flags->image_size,
+                           "pixels that images are resized to: 224, or HEIGHTxWIDTH (default: the model's)");
+            app.add_option("-b,--batch-size", flags->batch_size,
+                           "images that the model sees at once (0: 8, fewer where they are large)")
+                ->check(count_range(0, 1 << 16));
+            app.add_option("-j,--workers", flags->workers, "threads that read images (0: one a processor)")
+                ->check(count_range(0, 256));
             add_machine_flags(app, flags->machine);
             add_output_flags(app);
             return [flags] { return predict(*flags); };

@@ -66,6 +66,7 @@ std::string PredictionFormat::answer(const std::string& file, const vision::Answ
       const auto c = static_cast<std::size_t>(answer.ranking[k]);
       line += fmt::format(", {} {:.1f}%", class_names_[c], 100 * answer.probabilities[c]);
     }
+    if (answer.part_read < 1) line += fmt::format(", after {:.0f}% of the image", 100 * answer.part_read);
     return line + "\n";
   }
   json object = {{"file", file}, {"label", label}, {"probability", rounded(probability)}};
@@ -75,6 +76,7 @@ std::string PredictionFormat::answer(const std::string& file, const vision::Answ
     object["top"].push_back(
         json{{"label", class_names_[c]}, {"probability", rounded(answer.probabilities[c])}});
   }
+  if (answer.part_read < 1) object["part_read"] = rounded(answer.part_read);
   return format_ == "json" ? separated(text_of(object)) : text_of(object) + "\n";
 }
 

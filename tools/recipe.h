@@ -35,6 +35,7 @@ struct Recipe {
   std::vector<double> scale{0.08, 1.0}, ratio{3.0 / 4, 4.0 / 3};
   int pad = 4;
   double flip = 0.5;
+  bool reduced_decoding = false;
   std::vector<double> color_jitter{0, 0, 0, 0};
   std::string auto_augment;  // "": none
   double erase_probability = 0;
@@ -53,6 +54,8 @@ void add_model_override_flags(CLI::App& app, std::map<std::string, std::string>&
                               const std::string& but = "");
 // Sets the overridden keys. Throws UsageError naming the flag.
 void apply_overrides(vision::ModelConfig& config, const std::map<std::string, std::string>& overrides);
+// --img-size as commands outside of training take it: "224", or "HEIGHTxWIDTH".
+void set_image_size(vision::ModelConfig& config, const std::string& text);
 
 // Throws UsageError where no model can be built from the config; it names the overriding flag that is to
 // blame.

@@ -3,22 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "tools/command.h"
 #include "tools/table.h"
 
 namespace vretnet::tools {
-namespace {
-
-std::vector<std::uint8_t> mean_colour(const vision::Preprocessing& preprocessing) {
-  std::vector<std::uint8_t> colour;
-  for (const float mean : preprocessing.mean)
-    colour.push_back(static_cast<std::uint8_t>(std::clamp(std::lround(255 * mean), 0L, 255L)));
-  return colour;
-}
-
-}  // namespace
 
 void add_robustness_flags(CLI::App& app, RobustnessFlags& flags) {
   const char* group = "Robustness";
@@ -41,7 +30,7 @@ std::vector<vision::Disturbance> disturbances(const RobustnessFlags& flags,
       all.emplace_back(vision::Occlusion{.share = percent / 100,
                                          .block = block,
                                          .patch_size = static_cast<int>(model.config.patch_size),
-                                         .fill = mean_colour(model.preprocessing)});
+                                         .fill = vision::mean_colour(model.preprocessing)});
     }
   }
   const std::vector<std::string> names = vision::corruption_names();

@@ -48,6 +48,10 @@ TerminalOptions& terminal_options() {
   return options;
 }
 
+bool shows_progress() {
+  return progress_style() != ProgressStyle::off;
+}
+
 void say(const std::string& line) {
   if (terminal_options().verbosity >= 0) write_stderr(line + "\n");
 }

@@ -17,6 +17,9 @@ struct TerminalOptions {
 };
 TerminalOptions& terminal_options();
 
+// False where a Progress says nothing.
+bool shows_progress();
+
 void say(const std::string& line);          // stderr, unless quiet
 void say_verbose(const std::string& line);  // stderr, with -v
 void say_error(const std::string& line);    // stderr, "error: …", always

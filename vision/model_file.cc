@@ -122,10 +122,12 @@ Preprocessing default_preprocessing(const ModelConfig& config) {
 }
 
 model::Metadata to_metadata(const Description& description) {
-  return {
+  model::Metadata metadata{
       {"model", to_json(description.config)},
       {"preprocessing", to_json(description.preprocessing)},
       {"class_names", json(description.class_names).dump(-1, ' ', false, json::error_handler_t::replace)}};
+  if (description.temperature != 1) metadata["temperature"] = json(description.temperature).dump();
+  return metadata;
 }
 
 Description parse_metadata(const model::Metadata& metadata, const std::string& where) {
@@ -143,6 +145,13 @@ Description parse_metadata(const model::Metadata& metadata, const std::string& w
   if (static_cast<std::int64_t>(result.class_names.size()) != config.classes) {
     throw UsageError(fmt::format("{}: {} class names for a model of {} classes", where,
                                  result.class_names.size(), config.classes));
+  }
+  if (const auto text = metadata.find("temperature"); text != metadata.end()) {
+    const json number = parse_json(text->second, where + ": temperature");
+    if (number.is_number()) result.temperature = number.get<double>();
+    if (!number.is_number() || !(result.temperature > 0 && std::isfinite(result.temperature))) {
+      throw UsageError(fmt::format("{}: temperature is {}, expected a number above 0", where, text->second));
+    }
   }
   const Preprocessing& input = result.preprocessing;
   if (input.height != config.image_size[0] || input.width != config.image_size[1] ||

@@ -20,6 +20,9 @@ struct Description {
   ModelConfig config;
   Preprocessing preprocessing;
   std::vector<std::string> class_names;  // as many as config.classes
+  // Confidence is calibrated by dividing the logits by it: > 0, 1 where the file says none (metadata
+  // `temperature`, a number as text).
+  double temperature = 1;
 };
 model::Metadata to_metadata(const Description& description);
 // `where` begins messages. Throws UsageError for what is missing, unknown or does not fit together.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/model/weights.h"
@@ -79,6 +80,21 @@ StartValues start_values(const Classifier& file, const VisionModel& model, std::
     std::copy(values.begin(), values.end(), start.values.begin() + tensor.offset);
   }
   return start;
+}
+
+Classifier at_image_size(Classifier classifier, std::int64_t height, std::int64_t width) {
+  Classifier result;
+  result.description = classifier.description;
+  result.description.config.image_size = {height, width};
+  result.description.preprocessing.height = static_cast<int>(height);
+  result.description.preprocessing.width = static_cast<int>(width);
+  result.model = make_model(result.description.config);
+  if (result.description.config.learned_position) {
+    result.values = start_values(classifier, *result.model, 0).values;
+  } else {
+    result.values = std::move(classifier.values);
+  }
+  return result;
 }
 
 }  // namespace vretnet::vision

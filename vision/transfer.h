@@ -28,4 +28,8 @@ struct StartValues {
 // model needs [64]" where another tensor than the head or the positions does not fit.
 StartValues start_values(const Classifier& file, const VisionModel& model, std::uint64_t seed);
 
+// The same classifier for images of another size. Learned positions are resampled; without any, values are as
+// they were. Throws UsageError where the model cannot read that size.
+Classifier at_image_size(Classifier classifier, std::int64_t height, std::int64_t width);
+
 }  // namespace vretnet::vision

@@ -16,6 +16,10 @@ View StreamState::carried(Backend& backend, DType dtype, const void* owner, int 
   return entry->second.view();
 }
 
+void StreamState::clear(Backend& backend) {
+  for (const auto& [key, memory] : kept_) backend.fill(memory.view(), 0);
+}
+
 Pass::Pass(Backend& backend, const ParameterTable& table, TableCache& tables, const View& weights,
            const View& gradients, const Options& options)
     : backend_(backend),

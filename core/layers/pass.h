@@ -36,7 +36,8 @@ struct Place {
 class StreamState {
  public:
   View carried(Backend& backend, DType dtype, const void* owner, int slot, const Shape& shape);
-  void reset() { kept_.clear(); }
+  // Everything is zero again.
+  void clear(Backend& backend);
 
  private:
   std::map<std::pair<const void*, int>, Allocation> kept_;
@@ -58,6 +59,9 @@ class Pass {
     std::int64_t chunk_rows = 1;  // patch rows of a chunk, where the form is chunkwise
     // Inference: the linear layers that run on integers. It must outlive the pass.
     const QuantizedLayers* quantized = nullptr;
+    // Causal models in inference: an image of more than twice as many tokens passes all layers in bands of
+    // patch rows of about so many, so that what lies between two ops stays in the second cache. 0: never.
+    std::int64_t band_tokens = 512;
   };
   // `weights` and `gradients` are flat arrays laid out by `table`, weights in options.dtype, gradients in
   // wide_of(it), as are the tables; gradients may be empty for inference.

@@ -19,6 +19,15 @@ void upload_pixels(Backend& backend, const View& target, const float* pixels) {
   backend.upload(target, converted.data());
 }
 
+// A machine that records is a GPU: it wants all tokens at once.
+bool passes_in_bands(const Model& model, const Backend& backend, const layers::Pass::Options& options) {
+  if (options.mode != layers::Mode::inference || options.band_tokens == 0 || backend.records()) return false;
+  const Shape shape = model.input_shape(1);
+  const std::int64_t patch = model.patch_size();
+  return (shape[1] / patch) * (shape[2] / patch) > 2 * options.band_tokens &&
+         model.why_not_streamable().empty();
+}
+
 }  // namespace
 
 WeightsCopy::WeightsCopy(Backend& backend, const View& weights, DType dtype)
@@ -42,7 +51,16 @@ Session::Session(const Model& model, Backend& backend, const View& weights, cons
       options_(options),
       tables_(backend, options.dtype),
       weights_(backend, weights, options.dtype),
-      pass_(backend, model.parameters(), tables_, weights_.view(), gradients, options) {}
+      pass_(backend, model.parameters(), tables_, weights_.view(), gradients, options) {
+  if (passes_in_bands(model, backend, options)) {
+    bands_ = std::make_unique<Stream>(model, backend, weights, options, model.input_shape(1)[2]);
+  }
+}
+
+std::size_t Session::arena_bytes() const {
+  if (bands_) return bands_->arena_bytes();
+  return memory_.buffer() ? memory_.buffer()->bytes : 0;
+}
 
 std::size_t Session::measured_peak(std::int64_t batch) {
   const Buffer no_memory;
@@ -129,7 +147,51 @@ View Session::forward_loaded() {
   return logits_;
 }
 
+template <class Rows>
+View Session::forward_in_bands(std::int64_t batch, const Rows& rows) {
+  if (!logits_of_images_.view() || logits_of_images_.view().extent(0) < batch) {
+    logits_of_images_ = Allocation(backend_, wide_of(options_.dtype), {batch, model_.classes()});
+  }
+  const View logits = logits_of_images_.view().slice(0, 0, batch);
+  const std::int64_t patch = model_.patch_size(), height = model_.input_shape(1)[1] / patch;
+  // Bands of equal height, give or take a row.
+  const std::int64_t count = (height + bands_->band_rows() - 1) / bands_->band_rows();
+  for (std::int64_t image = 0; image < batch; ++image) {
+    bands_->restart();
+    View last;
+    for (std::int64_t band = 0; band < count; ++band) {
+      const std::int64_t first = height * band / count, end = height * (band + 1) / count;
+      last = bands_->push(rows(image, first * patch, (end - first) * patch), end - first);
+    }
+    backend_.run(ops::Convert{.x = last, .y = logits.slice(0, image, 1)});
+  }
+  return logits;
+}
+
+View Session::forward(const PixelRows& pixels, std::int64_t batch) {
+  const Shape shape = model_.input_shape(batch);
+  const std::int64_t row = shape[2] * shape[3];
+  if (bands_) {
+    return forward_in_bands(batch, [&](std::int64_t image, std::int64_t first_row, std::int64_t rows) {
+      host_pixels_.resize(static_cast<std::size_t>(rows * row));
+      pixels(image, first_row, rows, host_pixels_.data());
+      return host_pixels_.data();
+    });
+  }
+  host_pixels_.resize(static_cast<std::size_t>(shape.elements()));
+  for (std::int64_t image = 0; image < batch; ++image) {
+    pixels(image, 0, shape[1], host_pixels_.data() + image * shape[1] * row);
+  }
+  return forward(host_pixels_.data(), batch);
+}
+
 View Session::forward(const float* images, std::int64_t batch) {
+  if (bands_) {
+    const Shape shape = model_.input_shape(1);
+    return forward_in_bands(batch, [&](std::int64_t image, std::int64_t first_row, std::int64_t /*rows*/) {
+      return images + (image * shape[1] + first_row) * shape[2] * shape[3];
+    });
+  }
   load(images, batch);
   if (pass_.training()) return forward_loaded();
   Plan& known = plan(batch);
@@ -145,6 +207,8 @@ void Session::backward(const View& d_logits) {
   check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
 }
 
+// ------------------------------------------------------------------------------------------------ stream
+
 Stream::Stream(const Model& model, Backend& backend, const View& weights,
                const layers::Pass::Options& options, std::int64_t width)
     : model_(model),
@@ -152,40 +216,67 @@ Stream::Stream(const Model& model, Backend& backend, const View& weights,
       options_(options),
       width_(width),
       channels_(model.input_shape(1)[3]),
+      columns_(width / model.patch_size()),
       tables_(backend, options.dtype),
       weights_(backend, weights, options.dtype),
       pass_(backend, model.parameters(), tables_, weights_.view(), View(), options) {
   if (const std::string reason = model.why_not_streamable(); !reason.empty()) throw UsageError(reason);
-  check(width % model.patch_size() == 0, "{} pixels are no whole number of patches of {}", width,
+  check(width > 0 && width % model.patch_size() == 0, "{} pixels are no whole number of patches of {}", width,
         model.patch_size());
 }
 
-View Stream::push(const float* pixels, std::int64_t patch_rows) {
-  const Shape shape{1, patch_rows * model_.patch_size(), width_, channels_};
-  const std::int64_t patches_across = width_ / model_.patch_size();
-  const layers::Place place{patch_rows, patches_across, rows_seen_ * patches_across, /*streaming=*/true};
-  logits_ = {};
-  if (planned_rows_ != patch_rows) {
-    pixels_ = Allocation(backend_, wide_of(options_.dtype), shape);
-    Arena measured;
-    {
-      pass_.start(measured, place, /*measuring=*/true, &state_);
-      const Tensor input = pass_.as_activations(pixels_.view());
-      model_.forward(pass_, input);
-    }
+std::int64_t Stream::band_rows() const {
+  return std::max<std::int64_t>(1, options_.band_tokens / columns_);
+}
+
+Shape Stream::pixels_shape(std::int64_t patch_rows) const {
+  return {1, patch_rows * model_.patch_size(), width_, channels_};
+}
+
+layers::Place Stream::place(std::int64_t patch_rows) const {
+  return {patch_rows, columns_, rows_seen_ * columns_, /*streaming=*/true};
+}
+
+void Stream::plan(std::int64_t patch_rows) {
+  const std::int64_t elements = pixels_shape(patch_rows).elements();
+  if (!pixels_.view() || pixels_.view().elements() < elements) {
+    pixels_ = Allocation();  // the old memory goes first
+    pixels_ = Allocation(backend_, wide_of(options_.dtype), {elements});
+  }
+  Arena measured;
+  {
+    pass_.start(measured, place(patch_rows), /*measuring=*/true, &state_);
+    const Tensor input =
+        pass_.as_activations(pixels_.view().slice(0, 0, elements).reshaped(pixels_shape(patch_rows)));
+    model_.forward(pass_, input);
+  }
+  if (measured.peak_bytes() > arena_bytes()) {
     arena_.reset();
     memory_ = Allocation();
     memory_ = Allocation(backend_, measured.peak_bytes());
     arena_ = std::make_unique<Arena>(memory_.buffer());
-    planned_rows_ = patch_rows;
   }
-  upload_pixels(backend_, pixels_.view(), pixels);
+  planned_.push_back(patch_rows);
+}
+
+View Stream::push(const float* pixels, std::int64_t patch_rows) {
+  check(patch_rows > 0, "{} rows", patch_rows);
+  logits_ = {};
+  if (std::find(planned_.begin(), planned_.end(), patch_rows) == planned_.end()) plan(patch_rows);
+  const Shape shape = pixels_shape(patch_rows);
+  const View all_pixels = pixels_.view().slice(0, 0, shape.elements()).reshaped(shape);
+  upload_pixels(backend_, all_pixels, pixels);
   weights_.make_if_new();
-  pass_.start(*arena_, place, /*measuring=*/false, &state_);
-  const Tensor input = pass_.as_activations(pixels_.view());
+  pass_.start(*arena_, place(patch_rows), /*measuring=*/false, &state_);
+  const Tensor input = pass_.as_activations(all_pixels);
   logits_ = model_.forward(pass_, input);
   rows_seen_ += patch_rows;
   return logits_;
+}
+
+void Stream::restart() {
+  state_.clear(backend_);
+  rows_seen_ = 0;
 }
 
 }  // namespace vretnet::model

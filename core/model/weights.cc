@@ -1,5 +1,7 @@
 #include "core/model/weights.h"
 
+#include <type_traits>
+
 #include "core/base/check.h"
 #include "core/base/random.h"
 
@@ -35,7 +37,10 @@ template <class Real>
 void upload_values(Backend& backend, const View& target, const std::vector<Real>& values) {
   check(target.elements() == static_cast<std::int64_t>(values.size()), "{} values for {}", values.size(),
         target.shape().text());
-  if (target.dtype() == DType::f32) {
+  constexpr DType own = std::is_same_v<Real, float> ? DType::f32 : DType::f64;
+  if (target.dtype() == own) {
+    backend.upload(target, values.data());
+  } else if (target.dtype() == DType::f32) {
     const std::vector<float> converted(values.begin(), values.end());
     backend.upload(target, converted.data());
   } else {

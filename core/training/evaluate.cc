@@ -5,10 +5,10 @@ namespace vretnet::training {
 Evaluation evaluate(const model::Model& model, Backend& backend, const View& weights,
                     const layers::Pass::Options& options, BatchSource& source,
                     const std::function<bool(std::int64_t images)>& progress,
-                    TestTimeAugmentation augmentation) {
+                    const EvaluatorOptions& evaluator_options, TestTimeAugmentation augmentation) {
   Predictor predictor(model, backend, weights, options, augmentation);
   const auto classes = static_cast<std::size_t>(model.classes());
-  Evaluator evaluator(model.classes());
+  Evaluator evaluator(model.classes(), evaluator_options);
   std::int64_t seen = 0;
   source.start_epoch(0, 0);
   while (const Batch* batch = source.next()) {

@@ -14,6 +14,7 @@ namespace vretnet::training {
 Evaluation evaluate(const model::Model& model, Backend& backend, const View& weights,
                     const layers::Pass::Options& options, BatchSource& source,
                     const std::function<bool(std::int64_t images)>& progress = {},
+                    const EvaluatorOptions& evaluator_options = {},
                     TestTimeAugmentation augmentation = TestTimeAugmentation::None);
 
 }  // namespace vretnet::training

@@ -4,7 +4,20 @@
 #include <array>
 #include <cmath>
 
+#include "core/base/check.h"
+
 namespace vretnet::training {
+namespace {
+
+// −log softmax(logits / temperature)[label], finite even where the label's probability rounds to 0.
+double cross_entropy(std::span<const float> logits, std::size_t label, double temperature) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float logit : logits) sum += std::exp((logit - largest) / temperature);
+  return (largest - logits[label]) / temperature + std::log(sum);
+}
+
+}  // namespace
 
 std::int64_t rank_of(std::span<const float> scores, std::int64_t label) {
   const float own = scores[static_cast<std::size_t>(label)];
@@ -25,20 +38,20 @@ std::vector<double> softmax(std::span<const float> logits) {
   return probabilities;
 }
 
-Evaluator::Evaluator(std::int64_t classes) {
+Evaluator::Evaluator(std::int64_t classes, const EvaluatorOptions& options) : options_(options) {
   const auto count = static_cast<std::size_t>(classes);
   sums_.confusion.assign(count, std::vector<std::int64_t>(count, 0));
   sums_.classes.resize(count);
 }
 
-void Evaluator::add(std::int64_t index, std::int64_t label, std::span<const float> logits) {
+void Evaluator::add(std::int64_t index, std::int64_t label, std::span<const float> raw) {
+  if (options_.keep_logits) sums_.logits.insert(sums_.logits.end(), raw.begin(), raw.end());
+  std::vector<float> logits(raw.begin(), raw.end());
+  for (float& logit : logits) logit = static_cast<float>(logit / options_.temperature);
   const std::vector<double> probabilities = softmax(logits);
   const auto best = static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   const auto own = static_cast<std::size_t>(label);
-  const double largest = logits[best];
-  double sum = 0;  // log-sum-exp: finite even where the label's probability rounds to 0
-  for (float logit : logits) sum += std::exp(logit - largest);
-  const double loss = largest + std::log(sum) - logits[own];
+  const double loss = cross_entropy(logits, own, 1);
   const std::int64_t rank = rank_of(logits, label);
 
   ++sums_.images;
@@ -87,6 +100,44 @@ Evaluation Evaluator::finish() const {
     metrics.f1 = ratio(2 * right, actual + predicted);
   }
   return result;
+}
+
+double best_temperature(const Evaluation& evaluation) {
+  const std::size_t images = evaluation.predictions.size();
+  check(images > 0 && evaluation.logits.size() % images == 0 && !evaluation.logits.empty(),
+        "{} logits of {} images", evaluation.logits.size(), images);
+  const std::size_t classes = evaluation.logits.size() / images;
+  const auto loss = [&](double log_temperature) {
+    double sum = 0;
+    for (std::size_t i = 0; i < images; ++i) {
+      sum +=
+          cross_entropy({evaluation.logits.data() + i * classes, classes},
+                        static_cast<std::size_t>(evaluation.predictions[i].label), std::exp(log_temperature));
+    }
+    return sum;
+  };
+  // The loss is convex in 1/T, so it has one valley: golden sections of log T.
+  constexpr double kRange = 3.912, kPrecision = 1e-5;  // ln 50
+  const double section = (std::sqrt(5.0) - 1) / 2;
+  double low = -kRange, high = kRange;
+  double left = high - section * (high - low), right = low + section * (high - low);
+  double left_loss = loss(left), right_loss = loss(right);
+  while (high - low > kPrecision) {
+    if (left_loss < right_loss) {
+      high = right;
+      right = left;
+      right_loss = left_loss;
+      left = high - section * (high - low);
+      left_loss = loss(left);
+    } else {
+      low = left;
+      left = right;
+      left_loss = right_loss;
+      right = low + section * (high - low);
+      right_loss = loss(right);
+    }
+  }
+  return std::exp((low + high) / 2);
 }
 
 }  // namespace vretnet::training

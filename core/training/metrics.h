@@ -37,18 +37,30 @@ struct Evaluation {
   std::vector<Prediction> predictions;               // in the order of the source
   std::vector<std::vector<std::int64_t>> confusion;  // [true class][predicted class]
   std::vector<ClassMetrics> classes;
+  std::vector<float> logits;  // [images, classes] as the model gave them; empty unless they were to be kept
+};
+
+struct EvaluatorOptions {
+  double temperature = 1;  // probabilities and losses are those of logits / temperature
+  bool keep_logits = false;
 };
 
 class Evaluator {
  public:
-  explicit Evaluator(std::int64_t classes);
+  explicit Evaluator(std::int64_t classes, const EvaluatorOptions& options = {});
   void add(std::int64_t index, std::int64_t label, std::span<const float> logits);
   Evaluation finish() const;
 
  private:
+  EvaluatorOptions options_;
   Evaluation sums_;
   std::int64_t top1_ = 0, top5_ = 0;
   double loss_ = 0;
 };
+
+// Temperature scaling (Guo et al. 2017): the T that makes the mean cross entropy of softmax(logits / T)
+// least, to four digits, between 1/50 and 50. The evaluation has kept its logits and holds at least one
+// image.
+double best_temperature(const Evaluation& evaluation);
 
 }  // namespace vretnet::training

@@ -52,19 +52,40 @@ Predictor::Predictor(const model::Model& model, Backend& backend, const View& we
       augmentation_(augmentation),
       session_(model, backend, weights, View(), inference(options)) {}
 
-std::span<const float> Predictor::logits(const float* images, std::int64_t count) {
+template <class Pixels, class Mirrored>
+std::span<const float> Predictor::answers(const Pixels& pixels, const Mirrored& mirrored,
+                                          std::int64_t count) {
   const std::int64_t classes = model_.classes();
   logits_.resize(static_cast<std::size_t>(count * classes));
-  backend_.download(session_.forward(images, count), logits_.data());
+  backend_.download(session_.forward(pixels, count), logits_.data());
   if (augmentation_ == TestTimeAugmentation::HorizontalFlip) {
-    const Shape shape = model_.input_shape(count);
-    mirrored_.resize(static_cast<std::size_t>(shape.elements()));
-    mirror_images(images, count, shape[1], shape[2], shape[3], mirrored_.data());
     other_logits_.resize(logits_.size());
-    backend_.download(session_.forward(mirrored_.data(), count), other_logits_.data());
+    backend_.download(session_.forward(mirrored(), count), other_logits_.data());
     average_probabilities(logits_, other_logits_, classes);
   }
   return logits_;
+}
+
+std::span<const float> Predictor::logits(const float* images, std::int64_t count) {
+  const auto mirrored = [&] {
+    const Shape shape = model_.input_shape(count);
+    mirrored_.resize(static_cast<std::size_t>(shape.elements()));
+    mirror_images(images, count, shape[1], shape[2], shape[3], mirrored_.data());
+    return static_cast<const float*>(mirrored_.data());
+  };
+  return answers(images, mirrored, count);
+}
+
+std::span<const float> Predictor::logits(const model::PixelRows& pixels, std::int64_t count) {
+  const Shape shape = model_.input_shape(1);
+  const model::PixelRows mirrored = [&](std::int64_t image, std::int64_t first_row, std::int64_t rows,
+                                        float* out) {
+    mirrored_.resize(static_cast<std::size_t>(rows * shape[2] * shape[3]));
+    pixels(image, first_row, rows, mirrored_.data());
+    mirror_images(mirrored_.data(), 1, rows, shape[2], shape[3], out);
+  };
+  return answers(
+      pixels, [&] { return mirrored; }, count);
 }
 
 }  // namespace vretnet::training

@@ -27,8 +27,14 @@ class Predictor {
   // images [count, height, width, channels], normalised → logits [count, classes], valid until the next call.
   // softmax(logits) are the probabilities.
   std::span<const float> logits(const float* images, std::int64_t count);
+  // The same of pixels that are made when they are needed.
+  std::span<const float> logits(const model::PixelRows& pixels, std::int64_t count);
 
  private:
+  // The answers to images and, where they are wanted, to mirrored ones.
+  template <class Pixels, class Mirrored>
+  std::span<const float> answers(const Pixels& pixels, const Mirrored& mirrored, std::int64_t count);
+
   const model::Model& model_;
   Backend& backend_;
   TestTimeAugmentation augmentation_;

@@ -1,5 +1,6 @@
 #include "datasets/cache.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "core/base/error.h"
@@ -63,6 +64,41 @@ TEST(Cache, KeepsNoMoreThanItsBudget) {
   EXPECT_EQ(first, 8);
   EXPECT_GE(again, 4);
   EXPECT_LE(again, 6);
+}
+
+TEST(Cache, OpensWhatItHasWithoutReadingAgain) {
+  const auto source = std::make_shared<Counting>();
+  const DatasetPointer dataset = cached(source, CacheMode::Ram);
+  for (int again = 0; again < 2; ++again) {
+    for (std::int64_t i = 0; i < dataset->size(); ++i) {
+      if (i == 3) {
+        EXPECT_EQ(message_of<DataError>([&] { dataset->open(i, 3); }), "3: broken");
+        continue;
+      }
+      vision::LazyImage image = dataset->open(i, 3);
+      EXPECT_EQ(image.size(), (vision::Size{10, 10}));
+      const vision::ImageView pixels = image.read({2, 5, 8, 5}).pixels;
+      const vision::Image expected = noise_image(10, 10, 3, std::uint64_t(i));
+      for (int y = 0; y < 5; ++y) {
+        EXPECT_TRUE(std::equal(pixels.row(y), pixels.row(y) + 24, expected.row(5 + y) + 6));
+      }
+    }
+  }
+  EXPECT_EQ(source->reads, 8);
+  EXPECT_EQ(dataset->open(0, 1).read({0, 0, 10, 10}).pixels.channels, 1);
+  EXPECT_EQ(source->reads, 8);
+}
+
+TEST(Cache, OpensWhatDidNotFit) {
+  const auto source = std::make_shared<Counting>();
+  const DatasetPointer dataset = cached(source, CacheMode::Auto, 3 * 400);
+  for (int again = 0; again < 2; ++again) {
+    for (const std::int64_t i : {0, 1, 2, 4, 5, 6, 7}) {
+      EXPECT_EQ(dataset->open(i, 3).read({0, 0, 10, 1}).pixels.row(0)[0],
+                noise_image(10, 10, 3, std::uint64_t(i)).pixels[0]);
+    }
+  }
+  EXPECT_GT(source->reads, 8);
 }
 
 TEST(Cache, OffIsTheDataSetItself) {

@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "datasets/registry.h"
 #include "tests/datasets/support.h"
+#include "tests/vision/image/jpeg_files.h"
 
 namespace vretnet::datasets {
 namespace {
@@ -194,6 +195,41 @@ TEST_F(LoaderTest, ABatchWithoutAnyReadableSampleIsPassedOver) {
   options.max_skip_share = 0.5;
   Loader loader(data_, options);
   EXPECT_EQ(read_epoch(loader, options, 0).positions, (std::vector<std::int64_t>{0, 1, 4, 5}));
+}
+
+// Parts of JPEGs are decoded, or parts of decoded pictures taken: the same bytes.
+TEST(LoaderJpegs, WorkersAndCachesChangeNothing) {
+  TemporaryFolder root;
+  for (int i = 0; i < 6; ++i) {
+    vision::JpegKind kind;
+    kind.progressive = i % 3 == 2;
+    kind.orientation = i % 2 ? 6 : 1;
+    const auto bytes = vision::make_jpeg(vision::photo_like(150 + i, 120, 3, std::uint64_t(i)), kind);
+    write_text(root / ("class" + std::to_string(i % 2)) / (std::to_string(i) + ".jpg"),
+               {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  const DatasetPointer data = open_split(root.path().string(), "train", {.val_split = 0}).data;
+  LoaderOptions options = small_options(0);
+  Loader plain(data, options);
+  options.augmentation->reduced_decoding = true;
+  Loader reduced(data, options);
+  for (const int workers : {1, 3}) {
+    for (const CacheMode cache : {CacheMode::Off, CacheMode::Ram}) {
+      options = small_options(workers);
+      options.cache = cache;
+      Loader loader(data, options);
+      for (const std::int64_t epoch : {0, 1}) {
+        EXPECT_TRUE(read_epoch(loader, options, epoch) == read_epoch(plain, options, epoch)) << workers;
+      }
+    }
+    options = small_options(workers);
+    options.augmentation->reduced_decoding = true;
+    Loader loader(data, options);
+    EXPECT_TRUE(read_epoch(loader, options, 1) == read_epoch(reduced, options, 1)) << workers;
+    EXPECT_FALSE(read_epoch(loader, options, 1) == read_epoch(plain, options, 1)) << "not reduced";
+    options.cache = CacheMode::Ram;
+    EXPECT_THROW(Loader(data, options), UsageError);
+  }
 }
 
 TEST_F(LoaderTest, TooManyUnreadableSamplesAreAnError) {

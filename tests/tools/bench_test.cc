@@ -194,5 +194,38 @@ TEST_F(BenchTest, SweepDrawsAndSaysWhoIsAhead) {
   EXPECT_EQ(json::parse(text_of_file(folder_ / "sweep" / "resolution.json")).at("rows").size(), 8u);
 }
 
+TEST_F(BenchTest, LoadingMeasuresTheFolderAndAStepThatItFeeds) {
+  write_photos(12);
+  const Arguments loading{"bench",   "loading", "-d", "photos", "-b", "8", "-r",         "2",
+                          "--steps", "2",       "-t", "1",      "-j", "1", "--progress", "off"};
+  const ProgramResult alone = vretnet(loading + Arguments{"--img-size", "32", "--format", "jsonl"});
+  ASSERT_EQ(alone.exit_code, 0) << alone.err;
+  ASSERT_EQ(lines_of(alone.out).size(), 1u);
+  const json row = json::parse(alone.out);
+  EXPECT_EQ(row.at("source"), "loader");
+  EXPECT_EQ(row.at("images"), 32) << "whole batches of 36 images";
+  EXPECT_EQ(row.at("repeats"), 2);
+  EXPECT_GT(row.at("processor_ms_an_image").get<double>(), 0);
+  EXPECT_GE(row.at("images_per_second_best").get<double>(), row.at("images_per_second_median").get<double>());
+
+  const Arguments model{"-m", "vretnet_nano_patch4_32"};
+  const ProgramResult steps = vretnet(loading + model + Arguments{"--format", "jsonl"});
+  ASSERT_EQ(steps.exit_code, 0) << steps.err;
+  const auto lines = lines_of(steps.out);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(json::parse(lines[1]).at("source"), "step from memory");
+  EXPECT_EQ(json::parse(lines[2]).at("source"), "step from the folder");
+  for (const int line : {1, 2}) EXPECT_EQ(json::parse(lines[line]).at("images"), 16) << "2 steps of 8";
+  const ProgramResult text = vretnet(loading + model);
+  EXPECT_THAT(text.out, ::testing::ContainsRegex("a step reaches [0-9.]+ % of its rate from memory"));
+}
+
+TEST_F(BenchTest, LoadingRefusesWhatItCannotMeasure) {
+  write_photos(4);
+  expect_error({"bench", "loading", "-d", "photo"}, 2, {"--data-dir", "photo", "photos"});
+  expect_error({"bench", "loading", "-d", "photos", "-m", "vretnet_tiny"}, 2, {"--model", "vretnet_tiny"});
+  expect_error({"bench", "loading", "-d", "photos", "--reduced-decoding", "--cache", "ram"}, 2, {"cache"});
+}
+
 }  // namespace
 }  // namespace vretnet::tools

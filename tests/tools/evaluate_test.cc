@@ -167,5 +167,29 @@ TEST_F(EvaluateTest, NamesInTheChartAreEscaped) {
   EXPECT_EQ(json::parse(text_of_file(folder_ / "run/classes.json"))[0], "<ant> & \"bee\"");
 }
 
+// Confidence that is off by a known factor is put right, for eval and for predict, and nothing else changes.
+TEST_F(EvaluateTest, CalibrateFitsTheTemperature) {
+  const auto report = [&](const Arguments& more) {
+    const ProgramResult result =
+        vretnet(Arguments{"eval", "-m", model_, "-d", "data", "--format", "json"} + more);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    json read = json::parse(result.out);
+    read.erase("images_per_second");
+    return read;
+  };
+  const json before = report({});
+  EXPECT_EQ(vision::load_classifier(model_).description.temperature, 1);
+  EXPECT_EQ(report({"--calibrate"}), before) << "of the temperature that the file had";
+  const vision::Classifier calibrated = vision::load_classifier(model_);
+  EXPECT_NE(calibrated.description.temperature, 1);
+  const json after = report({});
+  EXPECT_LT(after.at("loss").get<double>(), before.at("loss").get<double>());
+  EXPECT_EQ(after.at("top1"), before.at("top1"));
+  report({"--calibrate"});
+  EXPECT_NEAR(vision::load_classifier(model_).description.temperature, calibrated.description.temperature,
+              1e-3);
+  EXPECT_EQ(vision::load_classifier(model_).values, calibrated.values);
+}
+
 }  // namespace
 }  // namespace vretnet::tools

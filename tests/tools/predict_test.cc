@@ -143,6 +143,114 @@ TEST_F(PredictTest, StreamNeedsACausalModel) {
   expect_error({"predict", "-m", model, "--stream", "photos/ant/00.png"}, 2, {"--stream", model, "causal"});
 }
 
+// Batches and threads change nothing but the last bits, which four decimals do not show.
+TEST_F(PredictTest, AnswersDoNotDependOnBatchesAndWorkers) {
+  const auto ask = [&](const Arguments& flags) {
+    const ProgramResult result =
+        vretnet(Arguments{"predict", "-m", model_, "--format", "jsonl", "-k", "3", "-r", "photos",
+                          "broken.png", "nothing.png", "photos/cat"} +
+                flags);
+    EXPECT_EQ(result.exit_code, 3) << result.err;
+    return lines_of(result.out);
+  };
+  const std::vector<std::string> expected = ask({"-b", "1", "-j", "1"});
+  ASSERT_EQ(expected.size(), 15u);
+  for (const Arguments& flags : {Arguments{}, Arguments{"-b", "3", "-j", "4"}, Arguments{"-b", "64"}}) {
+    const std::vector<std::string> lines = ask(flags);
+    ASSERT_EQ(lines.size(), expected.size());
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      const json found = json::parse(lines[i]), wanted = json::parse(expected[i]);
+      EXPECT_EQ(found.at("file"), wanted.at("file"));
+      EXPECT_EQ(found.contains("error"), wanted.contains("error"));
+      if (found.contains("error")) continue;
+      EXPECT_EQ(found.at("label"), wanted.at("label"));
+      EXPECT_NEAR(found.at("probability").get<double>(), wanted.at("probability").get<double>(), 1.01e-4);
+    }
+  }
+}
+
+TEST_F(PredictTest, ConfidentStopsReading) {
+  const std::string causal = write_model("causal.safetensors", "causal").string();
+  write_photo(folder_ / "tall.png", 1, 6, 16, 400);
+  const auto ask = [&](const std::string& confidence) {
+    const ProgramResult result = vretnet(
+        {"predict", "-m", causal, "--stream", "--confident", confidence, "--format", "jsonl", "tall.png"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return json::parse(result.out);
+  };
+  EXPECT_NEAR(ask("0").at("part_read").get<double>(), 0.01, 1e-9) << "one row of patches of 4 of 400";
+  EXPECT_FALSE(ask("1").contains("part_read"));
+  // What comes after the stop is not looked at.
+  std::string bytes = text_of_file(folder_ / "tall.png");
+  bytes.resize(bytes.size() - 100);
+  write_file(folder_ / "tall.png", bytes);
+  EXPECT_TRUE(ask("0").contains("part_read"));
+  expect_error({"predict", "-m", causal, "--confident", "0.5", "tall.png"}, 2, {"--confident", "--stream"});
+}
+
+// Pieces of several rows give what single rows give, and the progress shows the answer so far.
+TEST_F(PredictTest, AStreamSaysItsRunningAnswer) {
+  const std::string causal = write_model("causal.safetensors", "causal").string();
+  write_photo(folder_ / "tall.png", 1, 6, 18, 2403);
+  const auto ask = [&](const Arguments& flags) {
+    const ProgramResult result = vretnet(
+        Arguments{"predict", "-m", causal, "--stream", "-k", "3", "--format", "jsonl", "tall.png"} + flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return std::pair(json::parse(result.out), result.err);
+  };
+  const auto [quiet, nothing] = ask({"--progress", "off"});
+  EXPECT_EQ(nothing, "");
+  const auto [shown, progress] = ask({"--progress", "bar"});
+  EXPECT_THAT(progress, HasSubstr("tall.png ["));
+  EXPECT_THAT(progress, ::testing::ContainsRegex("(ant|bee|cat) [0-9]+\\.[0-9]%"));
+  EXPECT_EQ(shown, quiet);
+  const auto [by_row, none] = ask({"--confident", "1", "--progress", "off"});
+  for (int k = 0; k < 3; ++k) {
+    EXPECT_EQ(by_row.at("top")[k].at("label"), quiet.at("top")[k].at("label"));
+    EXPECT_NEAR(by_row.at("top")[k].at("probability").get<double>(),
+                quiet.at("top")[k].at("probability").get<double>(), 1.01e-4);
+  }
+}
+
+// At another size than the model's: as a model of that size answers.
+TEST_F(PredictTest, ImageSize) {
+  const auto ask = [&](const std::string& model, const Arguments& flags) {
+    const ProgramResult result = vretnet(
+        Arguments{"predict", "-m", model, "-k", "3", "--format", "jsonl", "photos/cat/02.png"} + flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  for (const char* scan : {"causal", "bidirectional"}) {
+    const std::string small = write_model("small.safetensors", scan, 64).string();
+    const std::string large = write_model("large.safetensors", scan, 128).string();  // 1024 tokens
+    EXPECT_EQ(ask(small, {"--img-size", "128"}), ask(large, {"--img-size", "128x128"}));
+    EXPECT_NE(ask(small, {"--img-size", "128"}), ask(small, {}));
+  }
+  expect_error({"predict", "-m", model_, "--img-size", "18", "photos/cat/02.png"}, 2, {"--img-size", "18"});
+  expect_error({"predict", "-m", model_, "--img-size", "many", "photos/cat/02.png"}, 2,
+               {"--img-size", "many"});
+  const std::string causal = write_model("causal.safetensors", "causal").string();
+  expect_error({"predict", "-m", causal, "--img-size", "32", "--stream", "photos/cat/02.png"}, 2,
+               {"--img-size", "--stream"});
+}
+
+TEST_F(PredictTest, TheModelsTemperatureCalibratesConfidence) {
+  const auto probability = [&](double temperature) {
+    vision::Classifier classifier = vision::load_classifier(model_);
+    classifier.description.temperature = temperature;
+    const fs::path path = folder_ / "calibrated.safetensors";
+    vision::save_classifier(path, classifier.description, classifier.model->parameters(), classifier.values);
+    const ProgramResult result =
+        vretnet({"predict", "-m", path.string(), "-k", "3", "--format", "jsonl", "photos/ant/00.png"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return json::parse(result.out).at("probability").get<double>();
+  };
+  const double plain = probability(1);
+  EXPECT_GT(plain, 0.34);
+  EXPECT_NEAR(probability(1e6), 1.0 / 3, 1e-4);
+  EXPECT_GT(probability(0.1), plain);
+}
+
 TEST_F(PredictTest, NamesThatAreNoText) {
   const std::string odd = "caf\xe9 \"x\", y.png";  // not UTF-8
   write_photo(folder_ / odd, 0, 1, 9, 9);

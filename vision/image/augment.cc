@@ -29,24 +29,26 @@ void jitter(Image& image, const Augmentation& augmentation, Random& random) {
   }
 }
 
-// The picture resized to cover the target, with black around it, cropped at a drawn place.
-Image pad_and_crop(const Image& image, int pad, const Preprocessing& preprocessing, Random& random) {
-  const Size target{preprocessing.width, preprocessing.height};
-  const Size size = covering_size({image.width, image.height}, target);
-  const int left = draw_offset(size.width + 2 * pad - target.width, random) - pad;
-  const int top = draw_offset(size.height + 2 * pad - target.height, random) - pad;
-  if (size == Size{image.width, image.height}) return crop(image, {left, top, target.width, target.height});
-  return crop(resize(image, size.width, size.height, preprocessing.interpolation),
-              {left, top, target.width, target.height});
+// `area` of the picture at another size.
+Image resize_area(LazyImage& image, const Rectangle& area, const Size& size, const Augmentation& augmentation,
+                  Interpolation interpolation) {
+  const LazyImage::Part part =
+      augmentation.reduced_decoding ? image.read_reduced(area, size) : image.read(area);
+  return resize(part.pixels, part.area, size.width, size.height, interpolation);
 }
 
-// As timm: the mean of the data set as an 8-bit colour.
-std::vector<std::uint8_t> mean_colour(const Preprocessing& preprocessing) {
-  std::vector<std::uint8_t> colour;
-  for (const float mean : preprocessing.mean) {
-    colour.push_back(std::uint8_t(std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0)));
-  }
-  return colour;
+// The picture resized to cover the target, with black around it, cropped at a drawn place.
+Image pad_and_crop(LazyImage& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
+                   Random& random) {
+  const int pad = augmentation.pad_pixels;
+  const Size target{preprocessing.width, preprocessing.height};
+  const Size size = covering_size(image.size(), target);
+  const int left = draw_offset(size.width + 2 * pad - target.width, random) - pad;
+  const int top = draw_offset(size.height + 2 * pad - target.height, random) - pad;
+  const Rectangle whole{0, 0, image.size().width, image.size().height};
+  const Rectangle window{left, top, target.width, target.height};
+  if (size == image.size()) return crop(image.read(whole).pixels, window);
+  return crop(resize_area(image, whole, size, augmentation, preprocessing.interpolation), window);
 }
 
 }  // namespace
@@ -74,15 +76,15 @@ Rectangle draw_resized_crop(const Size& size, const Augmentation& augmentation, 
   return {(size.width - width) / 2, (size.height - height) / 2, width, height};
 }
 
-Image augment_pixels(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
+Image augment_pixels(LazyImage& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
                      Random& random) {
   Image result;
   if (augmentation.random_resized_crop) {
-    const Rectangle area = draw_resized_crop({image.width, image.height}, augmentation, random);
-    result = resize(ImageView(image).part(area), preprocessing.width, preprocessing.height,
-                    preprocessing.interpolation);
+    const Rectangle area = draw_resized_crop(image.size(), augmentation, random);
+    result = resize_area(image, area, {preprocessing.width, preprocessing.height}, augmentation,
+                         preprocessing.interpolation);
   } else {
-    result = pad_and_crop(image, augmentation.pad_pixels, preprocessing, random);
+    result = pad_and_crop(image, augmentation, preprocessing, random);
   }
   result = to_channels(std::move(result), preprocessing.channels);
   if (random.uniform() < augmentation.flip_probability) flip_horizontally(result);
@@ -94,7 +96,7 @@ Image augment_pixels(const Image& image, const Augmentation& augmentation, const
   return result;
 }
 
-void augment(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
+void augment(LazyImage& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
              Random& random, float* out) {
   normalize(augment_pixels(image, augmentation, preprocessing, random), preprocessing.mean,
             preprocessing.deviation, out);

@@ -6,6 +6,7 @@
 
 #include "core/base/random.h"
 #include "vision/image/image.h"
+#include "vision/image/lazy_image.h"
 #include "vision/image/rand_augment.h"
 #include "vision/image/random_erasing.h"
 #include "vision/image/transforms.h"
@@ -31,18 +32,22 @@ struct Augmentation {
   std::optional<RandAugment> rand_augment;
 
   RandomErasing erasing;  // of the normalised picture, last of all
+  // Large JPEGs are decoded at 1/2 or 1/4 of their size where that leaves enough pixels
+  // (LazyImage::read_reduced); of pictures that are decoded already nothing changes.
+  bool reduced_decoding = false;
 };
 
 // torchvision's RandomResizedCrop.get_params: ten tries, then the largest centred crop of an allowed ratio.
 Rectangle draw_resized_crop(const Size& size, const Augmentation& augmentation, Random& random);
 
 // Resize, crop, flip, RandAugment, jitter: the 8-bit picture, preprocessing.height × preprocessing.width.
-Image augment_pixels(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
+// Only what the crop needs is decoded.
+Image augment_pixels(LazyImage& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
                      Random& random);
 
 // The same, normalised, then erased in part: `out` holds preprocessing.values() floats, [height, width,
 // channels].
-void augment(const Image& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
+void augment(LazyImage& image, const Augmentation& augmentation, const Preprocessing& preprocessing,
              Random& random, float* out);
 
 }  // namespace vretnet::vision

@@ -36,13 +36,6 @@ ImageInfo read_container_header(ImageFormat format, std::span<const std::byte> b
   return read_webp_header(bytes, name);
 }
 
-void check_pixels(const ImageInfo& info, const std::string& name, const DecodeLimits& limits) {
-  const std::int64_t pixels = std::int64_t(info.width) * info.height;
-  if (pixels <= limits.max_pixels) return;
-  throw ImageError(name, fmt::format("{} x {} pixels are more than the limit of {}", info.width, info.height,
-                                     limits.max_pixels));
-}
-
 void note_conversions(const ImageInfo& info, int channels, DecodeNotes& notes) {
   auto& said = notes.conversions;
   if (info.cmyk) said.emplace_back("CMYK");
@@ -54,6 +47,13 @@ void note_conversions(const ImageInfo& info, int channels, DecodeNotes& notes) {
 }
 
 }  // namespace
+
+void check_pixels(const ImageInfo& info, const std::string& name, const DecodeLimits& limits) {
+  const std::int64_t pixels = std::int64_t(info.width) * info.height;
+  if (pixels <= limits.max_pixels) return;
+  throw ImageError(name, fmt::format("{} x {} pixels are more than the limit of {}", info.width, info.height,
+                                     limits.max_pixels));
+}
 
 const char* format_name(ImageFormat format) {
   switch (format) {

@@ -59,4 +59,26 @@ Image apply_orientation(Image image, int orientation) {
   return out;
 }
 
+Box stored_box(const Box& box, const Size& stored, int orientation) {
+  check(orientation >= 1 && orientation <= 8, "orientation {}", orientation);
+  Box result = box;
+  if (orientation > 4) result = {box.top, box.left, box.bottom, box.right};
+  const bool from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool from_below = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  const auto turn = [](float& begin, float& end, int extent) {
+    const float first = float(extent) - end;
+    end = float(extent) - begin;
+    begin = first;
+  };
+  if (from_right) turn(result.left, result.right, stored.width);
+  if (from_below) turn(result.top, result.bottom, stored.height);
+  return result;
+}
+
+Box upright_box(const Box& box, const Size& stored, int orientation) {
+  const Size upright = orientation > 4 ? Size{stored.height, stored.width} : stored;
+  // A quarter turn is undone by the other one; everything else undoes itself.
+  return stored_box(box, upright, orientation == 6 ? 8 : orientation == 8 ? 6 : orientation);
+}
+
 }  // namespace vretnet::vision

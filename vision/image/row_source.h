@@ -44,6 +44,9 @@ class RowSource {
   int channels_ = 3;
 };
 
+// Throws ImageError where the header claims more pixels than the limit.
+void check_pixels(const ImageInfo& info, const std::string& name, const DecodeLimits& limits);
+
 // Read the header. The name is what errors call the file.
 std::unique_ptr<RowSource> open_jpeg(const ImageInput& input, const std::string& name);
 std::unique_ptr<RowSource> open_png(const ImageInput& input, const std::string& name);

@@ -51,6 +51,14 @@ Image crop(const ImageView& source, const Rectangle& area) {
   return out;
 }
 
+std::vector<std::uint8_t> mean_colour(const Preprocessing& preprocessing) {
+  std::vector<std::uint8_t> colour;
+  for (const float mean : preprocessing.mean) {
+    colour.push_back(std::uint8_t(std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0)));
+  }
+  return colour;
+}
+
 void flip_horizontally(Image& image) {
   const int channels = image.channels;
   for (int y = 0; y < image.height; ++y) {

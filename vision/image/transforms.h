@@ -2,6 +2,7 @@
 // offsets, the same roundings.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct Preprocessing {
 
   std::size_t values() const { return std::size_t(height) * width * channels; }
 };
+
+// The mean as an 8-bit colour, one number a channel, rounded as timm does: what a model knows least about.
+std::vector<std::uint8_t> mean_colour(const Preprocessing& preprocessing);
 
 // torchvision's Resize(side): the shorter side becomes `side`, the longer int(side · longer / shorter).
 Size shorter_side_size(const Size& size, int side);

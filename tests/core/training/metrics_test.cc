@@ -117,6 +117,30 @@ TEST(Metrics, AModelThatDivergedIsNoCrash) {
   EXPECT_TRUE(std::isnan(evaluation.loss));
 }
 
+TEST(Metrics, TemperatureDividesTheLogits) {
+  Evaluator plain(3), warm(3, {.temperature = 4, .keep_logits = true});
+  const std::vector<float> logits{8, -4, 2}, quarter{2, -1, 0.5};
+  plain.add(0, 2, quarter);
+  warm.add(0, 2, logits);
+  EXPECT_EQ(plain.finish().loss, warm.finish().loss);
+  EXPECT_EQ(plain.finish().predictions[0].probability, warm.finish().predictions[0].probability);
+  EXPECT_EQ(warm.finish().logits, logits) << "as the model gave them";
+  EXPECT_TRUE(plain.finish().logits.empty());
+}
+
+// Answers of logits (a, 0) of which three of four are right are calibrated where softmax(a / T) = 3/4.
+TEST(Metrics, TheBestTemperatureMakesConfidenceTheShareOfRightAnswers) {
+  for (const float a : {0.3f, 2.0f, 30.0f}) {
+    Evaluator evaluator(2, {.keep_logits = true});
+    for (int i = 0; i < 8; ++i) evaluator.add(i, i % 4 == 0, std::vector<float>{a, 0});
+    const double temperature = best_temperature(evaluator.finish());
+    EXPECT_NEAR(temperature, a / std::log(3), 1e-4 * temperature);
+    Evaluator again(2, {.temperature = temperature});
+    for (int i = 0; i < 8; ++i) again.add(i, i % 4 == 0, std::vector<float>{a, 0});
+    EXPECT_NEAR(again.finish().ece, 0, 1e-4);
+  }
+}
+
 TEST(Metrics, NothingSeen) {
   const Evaluation evaluation = Evaluator(3).finish();
   EXPECT_EQ(evaluation.images, 0);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "vision/image/decode.h"
+#include "vision/image/lazy_image.h"
 #include "vision/image/strip_reader.h"
 
 namespace vretnet::vision {
@@ -175,6 +176,46 @@ TEST_F(BadImages, StreamLikeWholeDecoding) {
       ADD_FAILURE() << error.what();
     }
   }
+}
+
+// What is refused whole is refused in part, before and after reduction.
+TEST_F(BadImages, PartsLikeWholeDecoding) {
+  int decoded = 0, refused = 0;
+  for (const Entry& entry : entries_) {
+    SCOPED_TRACE(entry.file);
+    const std::string name = path_of(entry).string();
+    Image whole;
+    try {
+      whole = read_image(path_of(entry));
+    } catch (const DataError&) {
+      ++refused;
+      EXPECT_THROW(
+          {
+            LazyImage lazy(read_image_bytes(name), name, {}, 3);
+            lazy.read({0, 0, lazy.size().width, lazy.size().height});
+          },
+          DataError);
+      EXPECT_THROW(
+          {
+            LazyImage lazy(read_image_bytes(name), name, {}, 3);
+            lazy.read_reduced({0, 0, (lazy.size().width + 1) / 2, (lazy.size().height + 1) / 2}, {1, 1});
+          },
+          DataError);
+      continue;
+    }
+    ++decoded;
+    const Rectangle area{whole.width / 3, whole.height / 3, (whole.width + 1) / 2, (whole.height + 1) / 2};
+    LazyImage lazy(read_image_bytes(name), name, {}, 3);
+    ASSERT_EQ(lazy.size(), (Size{whole.width, whole.height}));
+    const ImageView part = lazy.read(area).pixels;
+    for (int y = 0; y < area.height; ++y) {
+      EXPECT_TRUE(
+          std::equal(part.row(y), part.row(y) + area.width * 3, whole.row(area.top + y) + area.left * 3))
+          << "row " << y;
+    }
+  }
+  EXPECT_GT(decoded, 50);
+  EXPECT_GT(refused, 50);
 }
 
 }  // namespace

@@ -147,7 +147,8 @@ TEST(Augment, PaddedCropsReachEveryOffset) {
   std::vector<int> seen(25);
   for (std::uint64_t i = 0; i < 1000; ++i) {
     Random random(3, {i});
-    const Image out = augment_pixels(image, augmentation, small(), random);
+    LazyImage lazy{ImageView(image)};
+    const Image out = augment_pixels(lazy, augmentation, small(), random);
     const int center = out.row(6)[6 * 3] - 1;  // (6 + dy) · 12 + 6 + dx
     ++seen[(center / 12 - 4) * 5 + center % 12 - 4];
   }
@@ -162,9 +163,10 @@ TEST(Augment, DependsOnTheRandomStreamAlone) {
   augmentation.hue = 0.1;
   std::vector<float> first(small().values()), again(small().values()), other(small().values());
   Random a(5, {1, 2}), b(5, {1, 2}), c(5, {1, 3});
-  augment(image, augmentation, small(), a, first.data());
-  augment(image, augmentation, small(), b, again.data());
-  augment(image, augmentation, small(), c, other.data());
+  LazyImage lazy{ImageView(image)};
+  augment(lazy, augmentation, small(), a, first.data());
+  augment(lazy, augmentation, small(), b, again.data());
+  augment(lazy, augmentation, small(), c, other.data());
   EXPECT_EQ(first, again);
   EXPECT_NE(first, other);
 }
@@ -175,7 +177,8 @@ TEST(Augment, HalfOfThePicturesAreFlipped) {
   int flipped = 0;
   for (std::uint64_t i = 0; i < 400; ++i) {
     Random random(9, {i});
-    flipped += augment_pixels(image, Augmentation{}, small(), random).row(0)[0] == 0;
+    LazyImage lazy{ImageView(image)};
+    flipped += augment_pixels(lazy, Augmentation{}, small(), random).row(0)[0] == 0;
   }
   EXPECT_NEAR(flipped, 200, 40);
 }
@@ -185,7 +188,8 @@ TEST(Augment, NothingAskedForChangesNothing) {
   Augmentation augmentation;
   augmentation.flip_probability = 0;
   Random random(2);
-  EXPECT_EQ(augment_pixels(image, augmentation, small(), random).pixels, image.pixels);
+  LazyImage lazy{ImageView(image)};
+  EXPECT_EQ(augment_pixels(lazy, augmentation, small(), random).pixels, image.pixels);
 }
 
 }  // namespace
