@@ -47,7 +47,7 @@ void calibrate(const EvaluateFlags& flags, vision::Classifier& classifier,
   const double before = classifier.description.temperature;
   classifier.description.temperature = training::best_temperature(evaluation);
   vision::save_classifier(flags.model, classifier.description, classifier.model->parameters(),
-                          classifier.values);
+                          classifier.values, classifier.quantized);
   say(fmt::format("calibrated {}: temperature {:.4g}, was {:.4g}", flags.model,
                   classifier.description.temperature, before));
 }
