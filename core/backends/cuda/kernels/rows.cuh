@@ -2,9 +2,8 @@
 // memory.
 //   host:   const Rows<2> rows = merged_rows<2>({x, y});      width as long as memory allows
 //           const Rows<2> rows = innermost_rows<2>({x, y});   a row is the innermost axis
-//   device: rows.at<S>(n, row) is the first element of row `row` of tensor n, which is stored in S, or null
-//   where it
-//           was not given.
+//   device: rows.at<S>(n, row) is the first element of row `row` of tensor n, stored in S; null where the
+//           tensor was not given.
 #pragma once
 
 #include <gpu.h>
