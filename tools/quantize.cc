@@ -53,8 +53,10 @@ datasets::DatasetPointer unlabelled_images(const std::string& folder,
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (entry.is_directory()) return nullptr;
   }
-  for_each_input({folder}, /*recursive=*/false,
-                 [&](const std::string& file) { split.classes.front().files.emplace_back(file); });
+  for_each_input({folder}, /*recursive=*/false, [&](const std::string& file) {
+    split.classes.front().files.emplace_back(file);
+    return true;
+  });
   if (split.classes.front().files.empty()) return nullptr;
   return std::make_shared<datasets::ImageFolder>(split, classes);
 }

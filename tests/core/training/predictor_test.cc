@@ -62,7 +62,7 @@ TEST(Predictor, EvaluatesTheMeanOfAnImageAndItsMirror) {
   EXPECT_GT(moved, 1e-4) << "the model does not tell an image from its mirror";
 
   const Evaluation evaluation = evaluate(*run.model, *run.backend, run.trainer.weights(), {}, run.source, {},
-                                         TestTimeAugmentation::HorizontalFlip);
+                                         {}, TestTimeAugmentation::HorizontalFlip);
   EXPECT_NEAR(evaluation.predictions[0].label_probability, both[std::size_t(batch.labels[0])], 1e-6);
   EXPECT_NEAR(evaluation.predictions[0].loss, -std::log(both[std::size_t(batch.labels[0])]), 1e-5);
 }

@@ -170,7 +170,7 @@ TEST(Augment, RandAugmentComesAfterCropAndFlip) {
   Augmentation plain{.pad_pixels = 2}, policy = plain;
   policy.rand_augment = RandAugment{.probability = 0};
   policy.erasing.probability = 1;
-  const Image image = noise(10, 10);
+  LazyImage image(noise(10, 10));
   Random a(8), b(8);
   EXPECT_EQ(augment_pixels(image, plain, preprocessing, a).pixels,
             augment_pixels(image, policy, preprocessing, b).pixels);
