@@ -66,19 +66,6 @@ struct Stage {
     for (int pass = 0; pass < 2; ++pass) visit(pass, row_of(pass), column(), load4(quad(pass)));
     __syncwarp();
   }
-  // visit(row, column, number) for the eight of this lane; neighbours are those of a row.
-  template <class Visit>
-  __device__ void for_each_number(const SumsFragment& sums, const Visit& visit) const {
-    store_sums(data(), sums, kStageStride);
-    __syncwarp();
-    const int lane = static_cast<int>(threadIdx.x) % kWarpSize, c = lane % kSide;
-#pragma unroll
-    for (int pass = 0; pass < 8; ++pass) {
-      const int r = pass / 2 * 4 + pass % 2 + lane / kSide * 2;  // with the row that is 16 banks apart
-      visit(r, c, data()[r * kStageStride + c]);
-    }
-    __syncwarp();
-  }
 };
 
 __device__ inline float4 scaled(float4 x, float factor) {
@@ -224,25 +211,14 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
               load_fragment(right, b.at(key_part, k), b.stride);
               multiply_add(products, left, right);
             }
-            // Neighbouring lanes read what lies side by side in D: its rows, of Dᵀ its columns.
-            const float* part_of_mask =
-                mask + (q0 + row_part) * task.mask_row + (k0 + key_part) * task.mask_column;
-            if (task.mask_is_transposed) {
-              stage.for_each_quad(products, [&](int, int r, int first, float4 quad) {
-                const int row = row_part + r, key = key_part + first;
-                const float* decays = part_of_mask + r + first * task.mask_column;
-                const int seen = row < rows ? keys - key : 0;
-                const auto decay = [&](int j) { return j < seen ? decays[j * task.mask_column] : 0; };
-                store4(scores.at(row, key), make_float4(quad.x * decay(0), quad.y * decay(1),
-                                                        quad.z * decay(2), quad.w * decay(3)));
-              });
-            } else {
-              stage.for_each_number(products, [&](int r, int key, float product) {
-                const bool seen = row_part + r < rows && key_part + key < keys;
-                store(scores.at(row_part + r, key_part + key),
-                      seen ? product * part_of_mask[r * task.mask_row + key] : 0);
-              });
-            }
+            stage.for_each_quad(products, [&](int, int r, int first, float4 quad) {
+              const int row = row_part + r, key = key_part + first;
+              const float* decays = mask + (q0 + row) * task.mask_row + (k0 + key) * task.mask_column;
+              const int seen = row < rows ? keys - key : 0;
+              const auto decay = [&](int j) { return j < seen ? decays[j * task.mask_column] : 0; };
+              store4(scores.at(row, key),
+                     make_float4(quad.x * decay(0), quad.y * decay(1), quad.z * decay(2), quad.w * decay(3)));
+            });
           }
           __syncthreads();
           if (has_columns) {
