@@ -35,8 +35,8 @@ struct LoaderOptions {
 
 // The order is a function of (seed, epoch), a picture's augmentation of (seed, epoch, index), where balanced
 // of its visit, too: batches are the same bytes for any number of workers. An unreadable sample makes its
-// batch shorter, the same way in every epoch and for any number of workers; it is listed in skipped() when its
-// batch is given out. Other exceptions of a worker are thrown by the next() that would have given out its
+// batch shorter, the same way in every epoch and for any number of workers; it is listed in skipped() when
+// its batch is given out. Other exceptions of a worker are thrown by the next() that would have given out its
 // batch. All memory of batches is taken in the constructor. May be destroyed at any time. Used by one thread.
 class Loader : public training::BatchSource {
  public:

@@ -176,9 +176,9 @@ void write(const std::vector<Row>& rows, const std::string& format) {
   if (format == "jsonl") return print(lines);
   if (format == "csv") return print(csv_table(table));
   print(format == "md" ? markdown_table(table) : text_table(table));
+  if (rows.size() < 3 || rows.back().seconds.empty()) return;  // the loader alone
   const Row& memory = rows[rows.size() - 2];
   const Row& folder = rows.back();
-  if (rows.size() < 3 || folder.seconds.empty()) return;
   const measure::Summary fed = measure::summarize(folder.seconds), free = measure::summarize(memory.seconds);
   print(fmt::format("fed from the folder a step reaches {:.1f} % of its rate from memory (best {:.1f} %)\n",
                     100 * free.median / fed.median, 100 * free.best / fed.best));

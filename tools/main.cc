@@ -20,7 +20,6 @@ namespace {
 
 constexpr const char* kExamples = R"(examples:
   vretnet train -d photos -m vretnet_nano_patch4_32 --epochs 20
-  vretnet eval -m runs/train-1/best.safetensors -d photos
   vretnet predict -m runs/train-1/best.safetensors cat.jpg -k 3
 COMMAND --help lists its flags; a TOML file (-c) or VRETNET_LR=... sets them.)";
 

@@ -10,9 +10,10 @@
 
 namespace vretnet::model {
 
-// The parameters whose tensors are I8 or have scales. Throws UsageError naming the file and the tensor where a layer that
-// has no integers gets some, a shape or a type is another, a scale is missing or not a normal number above 0,
-// or the tensors of one parameter (Q, K, V, G) differ in whether they are integers or in their input_scale.
+// The parameters whose tensors are I8 or have scales. Throws UsageError naming the file and the tensor where
+// a layer that has no integers gets some, a shape or a type is another, a scale is missing or not a normal
+// number above 0, or the tensors of one parameter (Q, K, V, G) differ in whether they are integers or in
+// their input_scale.
 QuantizedParameters read_quantized(const SafetensorsFile& file, const layers::ParameterTable& table);
 
 // The names that such parameters add to a file: their scales.

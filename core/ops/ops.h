@@ -340,7 +340,8 @@ struct SoftmaxGradient {
 
 // t = (1 − smoothing)·targets + smoothing·(Σ targets)/classes;  loss[b] = −Σ_c w_c t_c log
 // softmax(logits[b])_c; d_logits[b] = gradient_scale · ∂loss[b]/∂logits[b], NaN where loss[b] is not finite.
-// logits, targets, d_logits [batch, classes], loss [batch], class_weight [classes] (w = 1). The last two optional.
+// logits, targets, d_logits [batch, classes], loss [batch], class_weight [classes] (w = 1). The last two
+// optional.
 struct CrossEntropy {
   View logits, targets, class_weight, loss, d_logits;
   float smoothing = 0;

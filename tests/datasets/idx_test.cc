@@ -68,7 +68,8 @@ TEST_F(Idx, RefusesDamagedFiles) {
   EXPECT_NE(images_error(idx_bytes(kImages, {0, 2, 3}, "")).find("cannot hold"), std::string::npos);
   // A plain file holds no more than its size; a packed one may.
   EXPECT_NE(images_error(idx_bytes(kImages, {500, 2, 3}, "x")).find("cannot hold"), std::string::npos);
-  EXPECT_NE(images_error(gzipped(idx_bytes(kImages, {500, 2, 3}, "x"))).find("1 of the 3000"), std::string::npos);
+  EXPECT_NE(images_error(gzipped(idx_bytes(kImages, {500, 2, 3}, "x"))).find("1 of the 3000"),
+            std::string::npos);
   // Every truncation of a gzip stream, and a changed byte of its checksum.
   for (std::size_t length = 0; length < packed.size(); ++length) images_error(packed.substr(0, length));
   std::string flipped = packed;

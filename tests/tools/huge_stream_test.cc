@@ -1,14 +1,12 @@
 // Tall pictures made on the fly and read row by row: the answer of the whole picture, in the memory of a
 // small one; and what classifying a large picture takes beside its weights and its pixels.
-#include <png.h>
-
 #include <cmath>
 
 #include "core/backends/available.h"
 #include "core/model/session.h"
 #include "core/training/metrics.h"
+#include "tests/support/tall_pictures.h"
 #include "tests/tools/support.h"
-#include "tests/vision/image/jpeg_files.h"
 #include "vision/image/decode.h"
 #include "vision/image/transforms.h"
 
@@ -18,52 +16,19 @@ namespace {
 constexpr int kWidth = 2048;
 
 // Waves that differ from top to bottom, so that a lost or repeated row changes the answer.
-void make_row(int y, std::vector<std::uint8_t>& row) {
+std::vector<std::uint8_t> made_row(int y) {
+  std::vector<std::uint8_t> row(kWidth);
   for (int x = 0; x < kWidth; ++x) {
     row[std::size_t(x)] = std::uint8_t((x * (1 + y / 4096) / 8 + y / 3 + ((x / 64 + y / 64) % 2) * 60) & 255);
   }
+  return row;
 }
 
 void write_jpeg(const fs::path& path, int height) {
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  jpeg_compress_struct encoder{};
-  jpeg_error_mgr errors;
-  encoder.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&encoder);
-  jpeg_stdio_dest(&encoder, file);
-  encoder.image_width = kWidth;
-  encoder.image_height = JDIMENSION(height);
-  encoder.input_components = 1;
-  encoder.in_color_space = JCS_GRAYSCALE;
-  jpeg_set_defaults(&encoder);
-  jpeg_start_compress(&encoder, TRUE);
-  std::vector<std::uint8_t> row(kWidth);
-  for (int y = 0; y < height; ++y) {
-    make_row(y, row);
-    JSAMPROW pointer = row.data();
-    jpeg_write_scanlines(&encoder, &pointer, 1);
-  }
-  jpeg_finish_compress(&encoder);
-  jpeg_destroy_compress(&encoder);
-  std::fclose(file);
+  vretnet::testing::write_jpeg(path, {.width = kWidth, .height = height, .row = made_row});
 }
-
 void write_png(const fs::path& path, int height) {
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
-  png_infop info = png_create_info_struct(png);
-  png_init_io(png, file);
-  png_set_compression_level(png, 1);
-  png_set_IHDR(png, info, kWidth, png_uint_32(height), 8, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE, 0, 0);
-  png_write_info(png, info);
-  std::vector<std::uint8_t> row(kWidth);
-  for (int y = 0; y < height; ++y) {
-    make_row(y, row);
-    png_write_row(png, row.data());
-  }
-  png_write_end(png, info);
-  png_destroy_write_struct(&png, &info);
-  std::fclose(file);
+  vretnet::testing::write_png(path, {.width = kWidth, .height = height, .row = made_row});
 }
 
 class HugeImages : public ToolTest {

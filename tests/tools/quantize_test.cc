@@ -58,7 +58,8 @@ TEST_F(QuantizeTest, WritesAnInt8FileThatTheOtherCommandsRead) {
     EXPECT_EQ(vretnet({"predict", "-m", file, "photos/ant/00.png", "--precision", precision}).exit_code, 0);
   }
   EXPECT_EQ(vretnet({"eval", "-m", file, "-d", "photos", "--calibrate"}).exit_code, 0);
-  EXPECT_EQ(json::parse(vretnet({"info", file, "--format", "json"}).out)["precision"], "int8") << "calibrated";
+  EXPECT_EQ(json::parse(vretnet({"info", file, "--format", "json"}).out)["precision"], "int8")
+      << "calibrated";
 }
 
 TEST_F(QuantizeTest, AutoTakesIntegersOnlyWhereTheyAreFaster) {

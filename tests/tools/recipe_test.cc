@@ -87,7 +87,7 @@ TEST_F(RecipeTest, EveryFlagChangesTheRun) {
                                         {"--cutmix", "1"},
                                         {"--mixup", "1", "--cutmix", "1", "--mixup-switch-prob", "0.5"},
                                         {"--mixup", "1", "--mixup-prob", "0.5"},
-                                        {"--mixup", "1", "--mixup-off-epoch", "1"},
+                                        {"--cutmix", "1", "--mixup-off-epoch", "1"},
                                         {"--class-weights", "inv"},
                                         {"--class-weights", "sqrt-inv"},
                                         {"--balanced"},

@@ -18,8 +18,7 @@ HWY_INLINE Vector cut(Vector x, Vector inverse) {
   return hn::Max(hn::Min(hn::Mul(x, inverse), hn::Set(d, 127.0f)), hn::Set(d, -127.0f));
 }
 
-void quantize_to_bytes(Input x, std::int64_t rows, std::int64_t columns, float inverse,
-                       std::uint8_t* q) {
+void quantize_to_bytes(Input x, std::int64_t rows, std::int64_t columns, float inverse, std::uint8_t* q) {
   const Floats d;
   const Integers integers;
   const Bytes bytes;
@@ -40,8 +39,7 @@ void quantize_to_bytes(Input x, std::int64_t rows, std::int64_t columns, float i
   }
 }
 
-void quantize_to_floats(Input x, std::int64_t rows, std::int64_t columns, float inverse,
-                        float* q) {
+void quantize_to_floats(Input x, std::int64_t rows, std::int64_t columns, float inverse, float* q) {
   const Floats d;
   const Vector factor = hn::Set(d, inverse);
   for (std::int64_t row = 0; row < rows; ++row, q += columns) {
@@ -53,8 +51,8 @@ void quantize_to_floats(Input x, std::int64_t rows, std::int64_t columns, float 
 }
 
 template <ops::ActivationKind kKind, bool kIntegers>
-void dequantize(const float* sums, const Columns& values, Input residual, Output y,
-                std::int64_t rows, std::int64_t columns) {
+void dequantize(const float* sums, const Columns& values, Input residual, Output y, std::int64_t rows,
+                std::int64_t columns) {
   const Floats d;
   const Integers integers;
   // Integers are loaded as the floats that their bits make, so that one kind of load has a masked form.
@@ -78,8 +76,8 @@ void dequantize(const float* sums, const Columns& values, Input residual, Output
 }
 
 template <bool kIntegers>
-void dequantize_as(const float* sums, const Columns& values, Input residual, Output y,
-                   std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
+void dequantize_as(const float* sums, const Columns& values, Input residual, Output y, std::int64_t rows,
+                   std::int64_t columns, ops::ActivationKind kind) {
   using ops::ActivationKind;
   switch (kind) {
     case ActivationKind::none:
@@ -90,12 +88,12 @@ void dequantize_as(const float* sums, const Columns& values, Input residual, Out
       return dequantize<ActivationKind::silu, kIntegers>(sums, values, residual, y, rows, columns);
   }
 }
-void dequantize_integers(const float* sums, const Columns& values, Input residual,
-                         Output y, std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
+void dequantize_integers(const float* sums, const Columns& values, Input residual, Output y,
+                         std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
   dequantize_as<true>(sums, values, residual, y, rows, columns, kind);
 }
-void dequantize_floats(const float* sums, const Columns& values, Input residual,
-                       Output y, std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
+void dequantize_floats(const float* sums, const Columns& values, Input residual, Output y, std::int64_t rows,
+                       std::int64_t columns, ops::ActivationKind kind) {
   dequantize_as<false>(sums, values, residual, y, rows, columns, kind);
 }
 
@@ -110,16 +108,15 @@ HWY_EXPORT(quantize_to_floats);
 HWY_EXPORT(dequantize_integers);
 HWY_EXPORT(dequantize_floats);
 
-void quantize_rows(Input x, std::int64_t rows, std::int64_t columns, float inverse,
-                   std::uint8_t* q) {
+void quantize_rows(Input x, std::int64_t rows, std::int64_t columns, float inverse, std::uint8_t* q) {
   HWY_DYNAMIC_DISPATCH(quantize_to_bytes)(x, rows, columns, inverse, q);
 }
 void quantize_rows(Input x, std::int64_t rows, std::int64_t columns, float inverse, float* q) {
   HWY_DYNAMIC_DISPATCH(quantize_to_floats)(x, rows, columns, inverse, q);
 }
 
-void dequantize_rows(const void* sums, const Columns& values, Input residual, Output y,
-                     std::int64_t rows, std::int64_t columns, ops::ActivationKind kind) {
+void dequantize_rows(const void* sums, const Columns& values, Input residual, Output y, std::int64_t rows,
+                     std::int64_t columns, ops::ActivationKind kind) {
   const auto* first = static_cast<const float*>(sums);
   if (values.correction) {
     HWY_DYNAMIC_DISPATCH(dequantize_integers)(first, values, residual, y, rows, columns, kind);

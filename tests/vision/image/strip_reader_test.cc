@@ -2,17 +2,13 @@
 #include "vision/image/strip_reader.h"
 
 #include <gtest/gtest.h>
-#include <png.h>
 #include <sys/resource.h>
-// jpeglib.h wants FILE to be declared.
-#include <cstdio>
-// clang-format off
-#include <jpeglib.h>
-// clang-format on
 
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "tests/support/tall_pictures.h"
 
 namespace vretnet::vision {
 namespace {
@@ -27,7 +23,7 @@ std::vector<std::uint8_t> made_row(int y) {
   return row;
 }
 
-class StripReaderFile : public testing::Test {
+class StripReaderFile : public ::testing::Test {
  protected:
   void SetUp() override {
     char pattern[] = "/tmp/vretnet-strips-XXXXXX";
@@ -38,42 +34,13 @@ class StripReaderFile : public testing::Test {
 
   fs::path write_png(int height) const {
     const fs::path path = folder_ / "tall.png";
-    std::FILE* file = std::fopen(path.c_str(), "wb");
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
-    png_infop info = png_create_info_struct(png);
-    png_init_io(png, file);
-    png_set_compression_level(png, 1);
-    png_set_IHDR(png, info, kWidth, png_uint_32(height), 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, 0, 0);
-    png_write_info(png, info);
-    for (int y = 0; y < height; ++y) png_write_row(png, made_row(y).data());
-    png_write_end(png, info);
-    png_destroy_write_struct(&png, &info);
-    std::fclose(file);
+    vretnet::testing::write_png(path, {kWidth, height, 3, made_row});
     return path;
   }
 
   fs::path write_jpeg(int height) const {
     const fs::path path = folder_ / "tall.jpg";
-    std::FILE* file = std::fopen(path.c_str(), "wb");
-    jpeg_compress_struct encoder{};
-    jpeg_error_mgr errors;
-    encoder.err = jpeg_std_error(&errors);
-    jpeg_create_compress(&encoder);
-    jpeg_stdio_dest(&encoder, file);
-    encoder.image_width = kWidth;
-    encoder.image_height = JDIMENSION(height);
-    encoder.input_components = 3;
-    encoder.in_color_space = JCS_RGB;
-    jpeg_set_defaults(&encoder);
-    jpeg_start_compress(&encoder, TRUE);
-    for (int y = 0; y < height; ++y) {
-      auto row = made_row(y);
-      JSAMPROW pointer = row.data();
-      jpeg_write_scanlines(&encoder, &pointer, 1);
-    }
-    jpeg_finish_compress(&encoder);
-    jpeg_destroy_compress(&encoder);
-    std::fclose(file);
+    vretnet::testing::write_jpeg(path, {kWidth, height, 3, made_row});
     return path;
   }
 

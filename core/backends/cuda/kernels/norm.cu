@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kRowThreads) softmax(const __grid_constant__ R
   if (row >= rows.rows) return;
   S* y = rows.at<S>(0, row);
   const S* x = rows.at<S>(1, row);
-  float largest = load(x);
+  float largest = -INFINITY;  // not x[0], which its own lane may have overwritten: y may be x
   for (unsigned c = lane(); c < rows.width; c += kWarpSize) largest = fmaxf(largest, load(x + c));
   largest = warp_max(largest);
   const float sum = row_sum(rows.width, [&](unsigned c) { return expf(load(x + c) - largest); });
