@@ -2,15 +2,20 @@
 // tests/emulation/gpu has its twin of the same name, with which the same kernels run on the host.
 #pragma once
 
-#include <cuda_bf16.h>
 #include <cuda_runtime.h>
-#include <mma.h>
 
 #include <type_traits>
+
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#include <mma.h>
+#endif
 
 #include "core/tensor/bfloat16.h"
 
 namespace vretnet::cuda {
+
+#ifdef __CUDACC__  // host files of the backend, which start kernels, are compiled by another compiler
 
 // The dynamic shared memory of the block, 32-byte aligned, content undefined.
 __device__ inline float* shared_memory() {
@@ -86,6 +91,8 @@ __device__ inline void fill_sums(SumsFragment& sums, float value) {
 __device__ inline void scale_sums(SumsFragment& sums, float factor) {
   for (int i = 0; i < sums.num_elements; ++i) sums.x[i] *= factor;
 }
+
+#endif  // __CUDACC__
 
 // The emulator learns here how to call a kernel; nvcc knows.
 template <class... Parameters>
