@@ -85,7 +85,7 @@ NamedModel find_model(const std::string& name) {
 // to. Training runs on what the integers stand for.
 std::vector<std::string> integers_of(const NamedModel& model, const vision::ModelConfig& config,
                                      const MachineFlags& machine, bool training) {
-  if (training || machine.precision == "f32") return {};
+  if (training || machine.precision == "f32" || machine.precision == "bf16") return {};
   if (machine.precision == "int8")
     return model.integers.empty() ? quantizable_weights(config) : model.integers;
   return !model.integers.empty() && make_machine(machine)->favours_integers() ? model.integers

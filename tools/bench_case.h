@@ -21,7 +21,7 @@ struct BenchCase {
   std::string model;    // as the user named it
   std::string options;  // the model's keys that were overridden: "depth=6 heads=3"
   vision::ModelConfig config;
-  std::vector<std::string> integers;  // the weights that are s8; none: f32
+  std::vector<std::string> integers;  // the weights that run as s8
   MachineFlags machine;
   std::int64_t batch = 1;
   bool training = false;

@@ -25,6 +25,10 @@ const char* mode_of(const BenchResult& result) {
   return result.point.training ? "train" : "inference";
 }
 
+std::string precision_of(const BenchCase& point) {
+  return point.integers.empty() ? precision_of(point.machine) : "int8";
+}
+
 // By the roofline.
 double least_seconds(const BenchResult& result, const std::vector<OpCost>& calls) {
   double least = 0;
@@ -143,7 +147,8 @@ Table shown_rows(const std::vector<BenchResult>& results) {
     const double rate = result.flops / summary.best;
     std::string model = result.point.model;
     if (!result.point.options.empty()) model += " " + result.point.options;
-    if (!result.point.integers.empty()) model += " int8";
+    if (const std::string precision = precision_of(result.point); precision != "f32")
+      model += " " + precision;
     table.rows.push_back({model, mode_of(result), result.form_ran,
                           image_size_text(result.point.config.image_size), std::to_string(result.point.batch),
                           std::to_string(thread_count(result.point.machine)),
@@ -212,7 +217,7 @@ json row_json(const BenchResult& result) {
   json row = {{"model", point.model},
               {"options", point.options},
               {"backend", on_gpu ? point.machine.device : point.machine.backend},
-              {"precision", point.integers.empty() ? "f32" : "int8"},
+              {"precision", precision_of(point)},
               {"form", point.machine.form},
               {"form_ran", result.form_ran},
               {"image_size", point.config.image_size},

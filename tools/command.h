@@ -81,6 +81,8 @@ layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode)
 bool runs_integers(const MachineFlags& flags, const Backend& backend, const std::string& model,
                    bool holds_integers);
 int thread_count(const MachineFlags& flags);
+// Of what runs on no integers: "f32", "bf16".
+std::string precision_of(const MachineFlags& flags);
 
 // -v -q --color --progress, the same for every subcommand; read by terminal.h.
 void add_output_flags(CLI::App& app);

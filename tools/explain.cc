@@ -59,6 +59,10 @@ class Pictures {
 };
 
 int explain(const ExplainFlags& flags) {
+  if (flags.machine.precision != "auto" && flags.machine.precision != "f32") {
+    throw UsageError(
+        fmt::format("--precision: explain runs in f32 only, not in '{}'", flags.machine.precision));
+  }
   const vision::Classifier classifier = load_trained(flags.model, "explain");
   const vision::Description& description = classifier.description;
   const std::vector<std::string>& names = description.class_names;

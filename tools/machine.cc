@@ -14,8 +14,8 @@ namespace {
 constexpr int kMostThreads = 1024;
 constexpr const char* kThreadsHelp = "compute threads (0: one a processor)";
 constexpr const char* kPrecisionHelp =
-    "auto (the fastest that the model file has), f32, or int8 (vretnet quantize)";
-const std::vector<std::string> kPrecisions{"auto", "f32", "int8"};
+    "auto (the fastest that the model file has), f32, bf16 (on a GPU), or int8 (vretnet quantize)";
+const std::vector<std::string> kPrecisions{"auto", "f32", "bf16", "int8"};
 const std::vector<std::string> kForms{"auto", "parallel", "chunkwise", "recurrent"};
 
 CLI::Validator device_name() {
@@ -34,7 +34,12 @@ CLI::Validator device_name() {
 }
 
 const std::string& backend_name(const MachineFlags& flags) {
-  return flags.device.starts_with("cuda") ? flags.device : flags.backend;
+  const bool on_gpu = flags.device.starts_with("cuda");
+  if (flags.precision == "bf16" && !on_gpu) {
+    throw UsageError(
+        "--precision: 'bf16' needs --device cuda; on the cpu it would be slower than f32, not faster");
+  }
+  return on_gpu ? flags.device : flags.backend;
 }
 
 }  // namespace
@@ -85,14 +90,19 @@ std::vector<std::unique_ptr<Backend>> make_machines(const MachineFlags& flags) {
   return make_backends(backend_name(flags), thread_count(flags));
 }
 
+std::string precision_of(const MachineFlags& flags) {
+  return flags.precision == "auto" ? "f32" : flags.precision;
+}
+
 layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode) {
   if (mode == layers::Mode::training && flags.precision == "int8") {
-    throw UsageError("--precision: 'int8' is for inference; training runs in f32");
+    throw UsageError("--precision: 'int8' is for inference; training runs in f32 or bf16");
   }
   layers::Pass::Options options;
   options.mode = mode;
   options.chunk_rows = flags.chunk_rows;
   options.checkpoint_activations = flags.checkpoint_activations;
+  if (flags.precision == "bf16") options.dtype = DType::bf16;
   if (flags.form == "parallel") options.form = layers::FormChoice::parallel;
   if (flags.form == "chunkwise") options.form = layers::FormChoice::chunkwise;
   if (flags.form == "recurrent") options.form = layers::FormChoice::recurrent;

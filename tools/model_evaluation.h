@@ -41,7 +41,7 @@ class ModelEvaluation {
   const vision::Description& description() const { return classifier_.description; }
   // The images under the model's class names.
   const datasets::DatasetPointer& dataset() const { return dataset_; }
-  std::string precision() const { return integers_ ? "int8" : "f32"; }
+  std::string precision() const { return integers_ ? "int8" : precision_of(flags_.machine); }
   std::string text() const;  // "best.safetensors  vretnet_pico_patch4_28  f32  oneDNN …"
 
   // Of all images, disturbed where something is said. `progress` gets the images seen so far, `skipped` (may

@@ -31,13 +31,15 @@ int selfcheck(const MachineFlags& flags, const std::string& filter) {
   std::erase_if(cases,
                 [&](const conformance::Case& each) { return each.name.find(filter) == std::string::npos; });
   if (cases.empty()) throw UsageError(fmt::format("--filter: no case has '{}' in its name", filter));
+  const DType dtype = pass_options(flags, layers::Mode::inference).dtype;
+  std::erase_if(cases, [&](const conformance::Case& each) { return !conformance::exists_in(dtype, each); });
   Progress progress("selfcheck", static_cast<std::int64_t>(cases.size()), "case");
   std::int64_t done = 0;
   for (const conformance::Case& each : cases) {
     const std::string op = each.name.substr(0, each.name.find('/'));
     if (rows.empty() || rows.back().first != op) rows.emplace_back(op, Row{});
     Row& row = rows.back().second;
-    const conformance::Result result = conformance::run_case(*backend, DType::f32, each);
+    const conformance::Result result = conformance::run_case(*backend, dtype, each);
     ++row.cases;
     row.worst = std::max(row.worst, result.worst);
     if (!result.passed) {

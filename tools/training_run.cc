@@ -206,9 +206,9 @@ void TrainingRun::open_trainer() {
   std::vector<Backend*> machines;
   for (const auto& machine : machines_) machines.push_back(machine.get());
   trainer_ = std::make_unique<training::Trainer>(*model_, machines, source, training);
-  say(fmt::format("model   {}  {} parameters, {}FLOP an image   {}  f32", description_.config.name,
+  say(fmt::format("model   {}  {} parameters, {}FLOP an image   {}  {}", description_.config.name,
                   count_text(static_cast<double>(model_->parameters().count())),
-                  count_text(forward_flops(*model_)), machines_text()));
+                  count_text(forward_flops(*model_)), machines_text(), precision_of(machine_)));
 }
 
 std::string TrainingRun::machines_text() const {

@@ -191,7 +191,7 @@ Tensor VisionModel::embed(Pass& pass, const View& images) const {
 Tensor VisionModel::classify(Pass& pass, Tensor tokens) const {
   Tensor x = blocks_.forward(pass, add_positions(pass, std::move(tokens)));
   Tensor pooled = pool_->forward(pass, std::move(x));
-  Tensor logits = pass.make({pooled.view().extent(0), config_.classes});
+  Tensor logits = pass.make_wide({pooled.view().extent(0), config_.classes});
   head_->forward(pass, pooled, logits);
   pass.save(std::move(pooled));
   return logits;
@@ -202,6 +202,7 @@ Tensor VisionModel::forward(Pass& pass, const View& images) const {
 }
 
 Tensor VisionModel::backward_to_tokens(Pass& pass, Tensor d_logits) const {
+  d_logits = pass.as_activations(d_logits);
   Tensor pooled = pass.take();
   head_->weight_gradient(pass, pooled, d_logits);
   Tensor d_pooled = std::move(pooled);

@@ -7,8 +7,10 @@
 #include <cstring>
 #include <limits>
 
+#include "core/backends/reference/elements.h"
 #include "core/backends/reference/tracked_backend.h"
 #include "core/base/random.h"
+#include "core/ops/fields.h"
 
 namespace vretnet::conformance {
 namespace {
@@ -19,6 +21,32 @@ std::uint64_t seed_of(const Case& the_case) {
   std::uint64_t seed = 0;
   for (char letter : the_case.name) seed = mix64(seed + static_cast<unsigned char>(letter));
   return seed;
+}
+
+// Which views of a case are wide in an op that runs in `dtype`: what fields.h says of them; of those that may
+// be either, every other one, as the case's seed has it.
+Operands::Storage storage_of(const Case& the_case, DType dtype) {
+  Operands::Storage storage{dtype};
+  if (dtype != DType::bf16) return storage;
+  Operands operands({DType::f64}, seed_of(the_case));
+  const ops::Op op = the_case.make(operands);
+  std::uint64_t turns = seed_of(the_case);
+  const auto* product = std::get_if<ops::Gemm>(&op);
+  const bool narrow = product && (product->residual || product->pre_activation ||
+                                  product->activation != ops::ActivationKind::none);
+  ops::for_each_field(op, [&](const ops::Field& field) {
+    if (!field.view) return;
+    bool wide = field.storage == ops::Storage::wide;
+    if (field.storage == ops::Storage::either) {
+      wide = turns % 2 == 1 && !narrow;
+      turns /= 2;
+    }
+    if (!wide) return;
+    for (const Operands::Operand& operand : operands.all()) {
+      if (operand.buffer.get() == field.view.buffer()) storage.wide.insert(operand.name);
+    }
+  });
+  return storage;
 }
 
 // One output element: its value in double and what rounding can do to it, in units of u.
@@ -57,12 +85,12 @@ class GuardedWorkspace {
 
 // What the reference expects in the written operands, in their order. `dropped` ≥ 0: of a run in which this
 // operand lost its last element.
-std::vector<Expected> expect(const Case& the_case, int dropped = -1) {
+std::vector<Expected> expect(const Case& the_case, const Operands::Storage& storage, int dropped = -1) {
   const std::unique_ptr<Backend> tracked = reference::make_tracked_backend();
-  Operands operands(DType::f64, seed_of(the_case));
+  Operands operands(storage, seed_of(the_case));
   ops::Op op = the_case.make(operands);
   if (dropped >= 0) operands.drop_last_elements(static_cast<std::size_t>(dropped), the_case.smallest_mistake);
-  operands.upload(*tracked);
+  operands.upload(*tracked, /*in_doubles=*/true);
   const Allocation workspace(*tracked, tracked->workspace_bytes(op));
   set_workspace(
       op, View(workspace.buffer(), DType::f64, {static_cast<std::int64_t>(workspace.buffer()->bytes / 8)}));
@@ -72,17 +100,18 @@ std::vector<Expected> expect(const Case& the_case, int dropped = -1) {
     if (!operand.written()) continue;
     Expected& elements = expected.emplace_back();
     const auto* memory = static_cast<const Tracked*>(operand.buffer->data);
-    for (std::int64_t position : operand.positions) elements.push_back(memory[position]);
+    const std::int64_t apart = reference::spacing<Tracked>(operand.view);
+    for (std::int64_t position : operand.positions) elements.push_back(memory[apart * position]);
   }
   operands.release(*tracked);
   return expected;
 }
 
 double bound_of(const Tracked& expected, double slack, DType dtype) {
-  const double unit = dtype == DType::f32 ? reference::kUnitRoundoff : 0x1p-53;
+  const double unit = dtype == DType::f64 ? 0x1p-53 : reference::kUnitRoundoff;
   // A result below the smallest normal number may be flushed to 0.
   const double smallest =
-      dtype == DType::f32 ? std::numeric_limits<float>::min() : std::numeric_limits<double>::min();
+      dtype == DType::f64 ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
   return slack * (unit * expected.error + smallest);
 }
 
@@ -121,10 +150,22 @@ void expect_untouched(const Operands::Operand& operand, const std::vector<double
 
 }  // namespace
 
+bool exists_in(DType dtype, const Case& the_case) {
+  Operands operands({DType::f64}, 0);
+  return dtype != DType::bf16 || ops::runs_in_bf16(the_case.make(operands));
+}
+
+Result run_case(Backend& backend, DType dtype, const Case& the_case) {
+  return run_case(backend, dtype, the_case, dtype == DType::bf16 ? kSlackInBf16 : kSlack);
+}
+
 Result run_case(Backend& backend, DType dtype, const Case& the_case, double slack) {
   Result result;
-  const std::vector<Expected> expected = expect(the_case);
-  Operands operands(dtype, seed_of(the_case));
+  const Operands::Storage storage = storage_of(the_case, dtype);
+  // Doubles are as exact as what f32 is compared with.
+  const std::vector<Expected> expected =
+      expect(the_case, dtype == DType::bf16 ? storage : Operands::Storage{DType::f64});
+  Operands operands(storage, seed_of(the_case));
   ops::Op op = the_case.make(operands);
   ops::validate(op);
   operands.upload(backend);
@@ -147,16 +188,17 @@ Result run_case(Backend& backend, DType dtype, const Case& the_case, double slac
 
 Result check_bound_is_sharp(const Case& the_case) {
   Result result;
-  const std::vector<Expected> expected = expect(the_case);
+  const Operands::Storage storage{DType::f64};
+  const std::vector<Expected> expected = expect(the_case, storage);
   const bool writes_nothing = std::all_of(expected.begin(), expected.end(),
                                           [](const Expected& elements) { return elements.empty(); });
-  Operands operands(DType::f64, seed_of(the_case));
+  Operands operands(storage, seed_of(the_case));
   the_case.make(operands);
   for (std::size_t i = 0; i < operands.all().size(); ++i) {
     const Operands::Operand& operand = operands.all()[i];
     const bool random = operand.kind == Operands::Kind::input || operand.kind == Operands::Kind::update;
     if (!random || operand.positions.empty() || writes_nothing) continue;
-    const std::vector<Expected> wrong = expect(the_case, static_cast<int>(i));
+    const std::vector<Expected> wrong = expect(the_case, storage, static_cast<int>(i));
     double excess = 0;
     for (std::size_t o = 0; o < wrong.size(); ++o) {
       for (std::size_t e = 0; e < wrong[o].size(); ++e) {

@@ -33,11 +33,15 @@ struct Result {
 
 // Runs the case on the backend and holds every output element against the reference in double, under a bound
 // of `slack` · u · (the roundings that reach the element, core/backends/reference/tracked.h), u the dtype's
-// unit roundoff; slack 4 leaves room for another order of summation. NaN, infinities, writes outside the
-// outputs and changed inputs do not pass either. The workspace is as small as the backend asked for and full
-// of NaN.
-constexpr double kSlack = 4;
-Result run_case(Backend& backend, DType dtype, const Case& the_case, double slack = kSlack);
+// unit roundoff (in bf16 f32's, of which a rounding to bf16 counts 2^16); slack 4 leaves room for another
+// order of summation, in bf16, where the roundings of stored values decide, 1.25 for their second order. NaN,
+// infinities, writes outside the outputs and changed inputs do not pass either. The workspace is as small as
+// the backend asked for and full of NaN. Views that may be of either dtype take turns, by the case's name.
+constexpr double kSlack = 4, kSlackInBf16 = 1.25;
+Result run_case(Backend& backend, DType dtype, const Case& the_case, double slack);
+Result run_case(Backend& backend, DType dtype, const Case& the_case);
+// Whether the op runs in this dtype at all: neither loss nor optimizer do in bf16.
+bool exists_in(DType dtype, const Case& the_case);
 
 // Whether the f32 bound would notice a mistake: for every random input with influence, an op that ignores the
 // input's last element has to exceed it.

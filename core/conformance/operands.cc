@@ -7,6 +7,7 @@
 
 #include "core/base/check.h"
 #include "core/base/random.h"
+#include "core/tensor/bfloat16.h"
 
 namespace vretnet::conformance {
 namespace {
@@ -32,6 +33,13 @@ View place(const Buffer* buffer, DType dtype, const Shape& shape, const Layout& 
   if (layout.transposed) view = view.transposed();
   if (layout.reversed >= 0) view = view.reversed(layout.reversed);
   return view;
+}
+
+// As memory of this dtype holds it; f64 holds what f32 does, so that all dtypes but bf16 see the same
+// numbers.
+double rounded(double value, DType dtype) {
+  const auto number = static_cast<float>(value);
+  return dtype == DType::bf16 ? to_float(to_bfloat16(number)) : number;
 }
 
 std::vector<std::int64_t> positions_of(const View& view) {
@@ -71,7 +79,7 @@ void Operands::randomize(Operand& operand, Values values) {
                          : values == Values::large  ? 30 + random.normal()
                          : values == Values::small  ? 0.25 * random.normal()
                                                     : random.normal();
-    operand.initial[static_cast<std::size_t>(position)] = static_cast<float>(value);
+    operand.initial[static_cast<std::size_t>(position)] = rounded(value, operand.view.dtype());
   }
 }
 
@@ -108,7 +116,7 @@ View Operands::given(const std::string& name, const Shape& shape, const std::vec
   check(values.size() == operand.positions.size(), "{} values for {} of {}", values.size(), name,
         shape.text());
   for (std::size_t i = 0; i < values.size(); ++i) {
-    operand.initial[static_cast<std::size_t>(operand.positions[i])] = static_cast<float>(values[i]);
+    operand.initial[static_cast<std::size_t>(operand.positions[i])] = rounded(values[i], view.dtype());
   }
   return view;
 }
@@ -134,21 +142,25 @@ void Operands::drop_last_elements(std::size_t operand, std::size_t count) {
   }
 }
 
-void Operands::upload(Backend& backend) {
+void Operands::upload(Backend& backend, bool in_doubles) {
   for (Operand& operand : operands_) {
     const std::size_t elements = operand.initial.size();
     const DType dtype = operand.view.dtype();
     operand.buffer->bytes = elements * bytes_of(dtype);
     operand.buffer->data = backend.allocate(operand.buffer->bytes);
     const View target = whole(operand.buffer.get(), dtype, static_cast<std::int64_t>(elements));
-    if (dtype == DType::f32) {
-      const std::vector<float> rounded(operand.initial.begin(), operand.initial.end());
-      backend.upload(target, rounded.data());
-    } else if (dtype == DType::s8) {
+    if (dtype == DType::s8) {
       const std::vector<std::int8_t> integers(operand.initial.begin(), operand.initial.end());
       backend.upload(target, integers.data());
-    } else {
+    } else if (in_doubles || dtype == DType::f64) {
       backend.upload(target, operand.initial.data());
+    } else if (dtype == DType::f32) {
+      const std::vector<float> rounded(operand.initial.begin(), operand.initial.end());
+      backend.upload(target, rounded.data());
+    } else {
+      std::vector<BFloat16> rounded;
+      for (double value : operand.initial) rounded.push_back(to_bfloat16(static_cast<float>(value)));
+      backend.upload(target, rounded.data());
     }
   }
 }
@@ -166,14 +178,19 @@ std::vector<double> Operands::download(Backend& backend, const Operand& operand)
     backend.download(source, integers.data());
     return {integers.begin(), integers.end()};
   }
+  std::vector<double> values(elements);
   if (dtype == DType::f64) {
-    std::vector<double> values(elements);
     backend.download(source, values.data());
-    return values;
+  } else if (dtype == DType::f32) {
+    std::vector<float> floats(elements);
+    backend.download(source, floats.data());
+    std::copy(floats.begin(), floats.end(), values.begin());
+  } else {
+    std::vector<BFloat16> halves(elements);
+    backend.download(source, halves.data());
+    std::transform(halves.begin(), halves.end(), values.begin(), to_float);
   }
-  std::vector<float> values(elements);
-  backend.download(source, values.data());
-  return {values.begin(), values.end()};
+  return values;
 }
 
 }  // namespace vretnet::conformance

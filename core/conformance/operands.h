@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/ops/backend.h"
@@ -31,15 +33,22 @@ enum class Values : std::uint8_t {
 
 class Operands {
  public:
-  // `seed` alone decides the random numbers; they are exact in f32.
-  Operands(DType dtype, std::uint64_t seed) : dtype_(dtype), seed_(seed) {}
+  // How each view is stored: all in one dtype, or those with these names in it and the others in wide_of(it).
+  struct Storage {
+    DType dtype;
+    std::set<std::string> wide{};
+    Storage(DType the_dtype) : dtype(the_dtype) {}  // NOLINT(google-explicit-constructor)
+    DType of(const std::string& name) const { return wide.contains(name) ? wide_of(dtype) : dtype; }
+  };
+  // `seed` alone decides the random numbers; they are exact in f32, or in bf16 where the views are.
+  Operands(Storage storage, std::uint64_t seed) : storage_(std::move(storage)), seed_(seed) {}
 
   View input(const std::string& name, const Shape& shape, const Layout& layout = kPacked,
              Values values = Values::normal);
   // s8, −127 … 127, whatever the dtype of the others.
   View integers(const std::string& name, const Shape& shape, const Layout& layout = kPacked);
-  // Values that belong together (tables, saved statistics), rounded to f32. Row-major. An empty vector: not
-  // given.
+  // Values that belong together (tables, saved statistics), rounded as the view is stored. Row-major. An
+  // empty vector: not given.
   View given(const std::string& name, const Shape& shape, const std::vector<double>& values);
   View output(const std::string& name, const Shape& shape, const Layout& layout = kPacked);
   // Random before, read and written: += or in place.
@@ -63,26 +72,27 @@ class Operands {
   // mistake that a bound has to notice.
   void drop_last_elements(std::size_t operand, std::size_t count);
 
-  // Takes memory of `backend` and fills it; `release` gives it back.
-  void upload(Backend& backend);
+  // Takes memory of `backend` and fills it; `release` gives it back. `in_doubles`: it is uploaded so,
+  // whatever the dtype (the tracked backend).
+  void upload(Backend& backend, bool in_doubles = false);
   void release(Backend& backend);
   std::vector<double> download(Backend& backend, const Operand& operand) const;  // the whole memory
 
  private:
   View add(const std::string& name, Kind kind, const Shape& shape, const Layout& layout) {
-    return add(name, kind, dtype_, shape, layout);
+    return add(name, kind, storage_.of(name), shape, layout);
   }
   View add(const std::string& name, Kind kind, DType dtype, const Shape& shape, const Layout& layout);
   void randomize(Operand& operand, Values values);
 
-  DType dtype_;
+  Storage storage_;
   std::uint64_t seed_;
   std::vector<Operand> operands_;
 };
 
 // What lies between the rows and around a view that is written; no op makes it by chance. Inputs have NaN
-// there.
-constexpr double kGuard = -77777.25;
+// there. bf16 holds it as well.
+constexpr double kGuard = -77824;
 constexpr double kIntegerGap = -128;  // there is no NaN among the integers, and no weight of −128
 
 }  // namespace vretnet::conformance

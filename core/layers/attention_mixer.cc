@@ -23,7 +23,7 @@ Tensor AttentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
   qkv_.forward(pass, x, qkv);
   x = {};
   Tensor mixed = pass.make({batch, tokens, width_});
-  Tensor log_sum_exp = pass.keeps() ? pass.make({batch, heads_, tokens}) : Tensor();
+  Tensor log_sum_exp = pass.keeps() ? pass.make_wide({batch, heads_, tokens}) : Tensor();
   pass.run(ops::Attention{.q = part(qkv, 0),
                           .k = part(qkv, 1),
                           .v = part(qkv, 2),

@@ -15,8 +15,8 @@ Tensor Norm::forward(Pass& pass, const Tensor& x, Kept& kept) const {
   kept.x = x;
   if (pass.keeps()) {
     const std::int64_t rows = rows_of(x).extent(0);
-    kept.mean = pass.make({rows});
-    kept.inverse_deviation = pass.make({rows});
+    kept.mean = pass.make_wide({rows});
+    kept.inverse_deviation = pass.make_wide({rows});
   }
   return again(pass, kept);
 }

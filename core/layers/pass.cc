@@ -53,6 +53,13 @@ void Pass::run(ops::Op op) {
   if (!measuring_) backend_.run(op);
 }
 
+Tensor Pass::as_activations(const Tensor& x) {
+  if (x.view().dtype() == options_.dtype) return x;
+  Tensor y = make(x.view().shape());
+  run(ops::Convert{.x = x, .y = y});
+  return y;
+}
+
 const QuantizedLinear* Pass::quantized(ParameterId id) const {
   if (options_.quantized == nullptr) return nullptr;
   const auto found = options_.quantized->find(id);
@@ -73,6 +80,11 @@ Tensor Pass::take() {
 View Pass::carried(const void* owner, int slot, const Shape& shape) {
   check(stream_ != nullptr, "only a stream carries state");
   return stream_->carried(backend_, options_.dtype, owner, slot, shape);
+}
+
+View Pass::carried_wide(const void* owner, int slot, const Shape& shape) {
+  check(stream_ != nullptr, "only a stream carries state");
+  return stream_->carried(backend_, wide_of(options_.dtype), owner, slot, shape);
 }
 
 }  // namespace vretnet::layers

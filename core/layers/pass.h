@@ -54,7 +54,7 @@ class Pass {
  public:
   struct Options {
     Mode mode = Mode::inference;
-    DType dtype = DType::f32;
+    DType dtype = DType::f32;  // of activations, their gradients, and the weights that the layers read
     FormChoice form = FormChoice::automatic;
     std::int64_t chunk_rows = 1;  // patch rows of a chunk, where the form is chunkwise
     // Inference: the linear layers that run on integers. It must outlive the pass.
@@ -66,7 +66,8 @@ class Pass {
     // memory.
     bool checkpoint_activations = false;
   };
-  // `weights` and `gradients` are flat arrays laid out by `table`; gradients may be empty for inference.
+  // `weights` and `gradients` are flat arrays laid out by `table`, weights in options.dtype, gradients in
+  // wide_of(it), as are the tables; gradients may be empty for inference.
   Pass(Backend& backend, const ParameterTable& table, TableCache& tables, const View& weights,
        const View& gradients, const Options& options);
 
@@ -92,7 +93,11 @@ class Pass {
   TableCache& tables() { return tables_; }
   bool measuring() const { return measuring_; }
 
+  // Activations and their gradients; and what is wider where these are bf16: statistics, sums, logits.
   Tensor make(const Shape& shape) { return arena_->make(options_.dtype, shape); }
+  Tensor make_wide(const Shape& shape) { return arena_->make(wide_of(options_.dtype), shape); }
+  // x as activations have it: x itself, or a copy in their dtype.
+  Tensor as_activations(const Tensor& x);
   // Runs the op, with its workspace taken from the arena for as long as it runs.
   void run(ops::Op op);
   View weight(ParameterId id) const { return table_.view(id, weights_); }
@@ -118,8 +123,10 @@ class Pass {
   Tensor take();
   std::size_t saved() const { return saved_.size(); }
 
-  // Streams only: memory of this layer that lives from call to call.
+  // Streams only: memory of this layer that lives from call to call, of activations or of what is wider
+  // (states, sums).
   View carried(const void* owner, int slot, const Shape& shape);
+  View carried_wide(const void* owner, int slot, const Shape& shape);
 
  private:
   Backend& backend_;

@@ -71,15 +71,18 @@ Tensor NormAndPool::forward_mean(Pass& pass, Tensor x) const {
   Norm::Kept kept;
   const Tensor normed = norm_.forward(pass, x, kept);
   x = {};
-  Tensor pooled = pass.make(shape);
+  Tensor pooled;
   if (pass.place().streaming) {
     // The sum of all tokens so far, then its mean. The mean's factor changes with every call, so it is a
     // field of an op that backends do not compile (a GEMM's alpha is part of a oneDNN primitive).
-    const View sum = pass.carried(this, 0, shape);
+    const View sum = pass.carried_wide(this, 0, shape);
     pass.run(ops::PoolTokens{.x = normed, .y = sum, .write = ops::Write::accumulate});
     const auto seen = static_cast<float>(pass.place().first_token + tokens);
-    pass.run(ops::PoolTokens{.x = sum.split(0, shape[0]), .y = pooled, .scale = 1 / seen});
+    const Tensor mean = pass.make_wide(shape);
+    pass.run(ops::PoolTokens{.x = sum.split(0, shape[0]), .y = mean, .scale = 1 / seen});
+    pooled = pass.as_activations(mean);
   } else {
+    pooled = pass.make(shape);
     pass.run(ops::PoolTokens{.x = normed, .y = pooled, .scale = 1 / static_cast<float>(tokens)});
   }
   Norm::save(pass, std::move(kept));

@@ -175,7 +175,7 @@ Tensor RetentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
       check(!settings_.bidirectional && settings_.reading == Reading::forwards,
             "only a causal layer streams, {} heads", heads);
       block.state_in = block.state_out =
-          pass.carried(this, 0, {batch, heads, settings_.width / heads, settings_.value_width / heads});
+          pass.carried_wide(this, 0, {batch, heads, settings_.width / heads, settings_.value_width / heads});
     }
     pass.run(block);
     if (pass.observer()) pass.observer()->saw(block, order);

@@ -12,7 +12,8 @@ namespace vretnet::layers {
 
 class TableCache {
  public:
-  TableCache(Backend& backend, DType dtype) : backend_(backend), dtype_(dtype) {}
+  // Tables for a pass in `dtype`: they are wide_of(it).
+  TableCache(Backend& backend, DType dtype) : backend_(backend), dtype_(wide_of(dtype)) {}
 
   struct Rotation {
     View cosine, sine;  // [tokens, key_width/2]; empty for Position::none

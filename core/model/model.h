@@ -16,9 +16,10 @@ class Model {
   virtual Shape input_shape(std::int64_t batch) const = 0;  // [batch, height, width, channels]
   virtual std::int64_t classes() const = 0;
 
-  // images [batch, height, width, channels], normalised → logits [batch, classes].
+  // images [batch, height, width, channels], normalised, in the pass's dtype → logits [batch, classes], in
+  // wide_of(it).
   virtual Tensor forward(layers::Pass& pass, const View& images) const = 0;
-  // d_logits [batch, classes]; adds to the gradients of all parameters.
+  // d_logits [batch, classes], as logits; adds to the gradients of all parameters.
   virtual void backward(layers::Pass& pass, Tensor d_logits) const = 0;
 
   // The residual branches that stochastic depth may leave out, in the order of Pass::branch_scale: how deep

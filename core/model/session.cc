@@ -12,7 +12,7 @@
 namespace vretnet::model {
 namespace {
 
-// Host pixels into a backend's view of the same number of elements.
+// Host pixels into a backend's view of the same number of elements, of f32 or f64.
 void upload_pixels(Backend& backend, const View& target, const float* pixels) {
   if (target.dtype() == DType::f32) return backend.upload(target, pixels);
   const std::vector<double> converted(pixels, pixels + target.elements());
@@ -30,13 +30,28 @@ bool passes_in_bands(const Model& model, const Backend& backend, const layers::P
 
 }  // namespace
 
+WeightsCopy::WeightsCopy(Backend& backend, const View& weights, DType dtype)
+    : backend_(backend), weights_(weights) {
+  check(backend.runs_in(dtype), "{} does not run in {}", backend.name(), name_of(dtype));
+  if (weights.dtype() != dtype) copy_ = Allocation(backend, dtype, weights.shape());
+}
+
+void WeightsCopy::make() {
+  if (copy_.view()) backend_.run(ops::Convert{.x = weights_, .y = copy_.view()});
+}
+
+void WeightsCopy::make_if_new() {
+  if (!std::exchange(made_, true)) make();
+}
+
 Session::Session(const Model& model, Backend& backend, const View& weights, const View& gradients,
                  const layers::Pass::Options& options)
     : model_(model),
       backend_(backend),
       options_(options),
       tables_(backend, options.dtype),
-      pass_(backend, model.parameters(), tables_, weights, gradients, options) {
+      weights_(backend, weights, options.dtype),
+      pass_(backend, model.parameters(), tables_, weights_.view(), gradients, options) {
   if (passes_in_bands(model, backend, options)) {
     bands_ = std::make_unique<Stream>(model, backend, weights, options, model.input_shape(1)[2]);
   }
@@ -52,7 +67,9 @@ std::size_t Session::measured_peak(std::int64_t batch) {
   Arena measured;
   pass_.start(measured, {}, /*measuring=*/true);
   try {
-    Tensor logits = model_.forward(pass_, View(&no_memory, options_.dtype, model_.input_shape(batch)));
+    const Tensor input =
+        pass_.as_activations(View(&no_memory, wide_of(options_.dtype), model_.input_shape(batch)));
+    Tensor logits = model_.forward(pass_, input);
     if (pass_.training()) model_.backward(pass_, std::move(logits));
   } catch (...) {                                   // no memory for a table
     pass_.start(measured, {}, /*measuring=*/true);  // lets go of what was saved
@@ -76,7 +93,7 @@ void Session::make_room(std::int64_t batch, std::size_t peak) {
   moved_ = true;
   if (images) {
     images_ = Allocation();  // the old memory goes first
-    images_ = Allocation(backend_, options_.dtype, model_.input_shape(batch));
+    images_ = Allocation(backend_, wide_of(options_.dtype), model_.input_shape(batch));
   }
   if (arena) {
     arena_.reset();
@@ -90,13 +107,14 @@ Session::Plan& Session::plan(std::int64_t batch) {
   const auto known =
       std::find_if(plans_.begin(), plans_.end(), [&](const Plan& plan) { return plan.batch == batch; });
   if (known != plans_.end()) return *known;
-  logits_ = {};
+  logits_ = input_ = {};
   const std::size_t peak = measured_peak(batch);
   try {
     make_room(batch, peak);
   } catch (const OutOfMemory& error) {
     const auto image_bytes = [&](std::int64_t images) {
-      return static_cast<std::size_t>(model_.input_shape(images).elements()) * bytes_of(options_.dtype);
+      return static_cast<std::size_t>(model_.input_shape(images).elements()) *
+             bytes_of(wide_of(options_.dtype));
     };
     const std::size_t room = error.free + arena_bytes() + (images_.buffer() ? images_.buffer()->bytes : 0);
     release_memory();
@@ -120,9 +138,11 @@ bool Session::load(const float* images, std::int64_t batch) {
 }
 
 View Session::forward_loaded() {
-  logits_ = {};
+  logits_ = input_ = {};
   pass_.start(*arena_, {});
-  logits_ = model_.forward(pass_, images_.view().slice(0, 0, loaded_));
+  pass_.training() ? weights_.make() : weights_.make_if_new();
+  input_ = pass_.as_activations(images_.view().slice(0, 0, loaded_));
+  logits_ = model_.forward(pass_, input_);
   forwarded_ = loaded_;
   return logits_;
 }
@@ -130,7 +150,7 @@ View Session::forward_loaded() {
 template <class Rows>
 View Session::forward_in_bands(std::int64_t batch, const Rows& rows) {
   if (!logits_of_images_.view() || logits_of_images_.view().extent(0) < batch) {
-    logits_of_images_ = Allocation(backend_, options_.dtype, {batch, model_.classes()});
+    logits_of_images_ = Allocation(backend_, wide_of(options_.dtype), {batch, model_.classes()});
   }
   const View logits = logits_of_images_.view().slice(0, 0, batch);
   const std::int64_t patch = model_.patch_size(), height = model_.input_shape(1)[1] / patch;
@@ -198,7 +218,8 @@ Stream::Stream(const Model& model, Backend& backend, const View& weights,
       channels_(model.input_shape(1)[3]),
       columns_(width / model.patch_size()),
       tables_(backend, options.dtype),
-      pass_(backend, model.parameters(), tables_, weights, View(), options) {
+      weights_(backend, weights, options.dtype),
+      pass_(backend, model.parameters(), tables_, weights_.view(), View(), options) {
   if (const std::string reason = model.why_not_streamable(); !reason.empty()) throw UsageError(reason);
   check(width > 0 && width % model.patch_size() == 0, "{} pixels are no whole number of patches of {}", width,
         model.patch_size());
@@ -220,12 +241,14 @@ void Stream::plan(std::int64_t patch_rows) {
   const std::int64_t elements = pixels_shape(patch_rows).elements();
   if (!pixels_.view() || pixels_.view().elements() < elements) {
     pixels_ = Allocation();  // the old memory goes first
-    pixels_ = Allocation(backend_, options_.dtype, {elements});
+    pixels_ = Allocation(backend_, wide_of(options_.dtype), {elements});
   }
   Arena measured;
   {
     pass_.start(measured, place(patch_rows), /*measuring=*/true, &state_);
-    model_.forward(pass_, pixels_.view().slice(0, 0, elements).reshaped(pixels_shape(patch_rows)));
+    const Tensor input =
+        pass_.as_activations(pixels_.view().slice(0, 0, elements).reshaped(pixels_shape(patch_rows)));
+    model_.forward(pass_, input);
   }
   if (measured.peak_bytes() > arena_bytes()) {
     arena_.reset();
@@ -241,9 +264,11 @@ View Stream::push(const float* pixels, std::int64_t patch_rows) {
   logits_ = {};
   if (std::find(planned_.begin(), planned_.end(), patch_rows) == planned_.end()) plan(patch_rows);
   const Shape shape = pixels_shape(patch_rows);
-  const View input = pixels_.view().slice(0, 0, shape.elements()).reshaped(shape);
-  upload_pixels(backend_, input, pixels);
+  const View all_pixels = pixels_.view().slice(0, 0, shape.elements()).reshaped(shape);
+  upload_pixels(backend_, all_pixels, pixels);
+  weights_.make_if_new();
   pass_.start(*arena_, place(patch_rows), /*measuring=*/false, &state_);
+  const Tensor input = pass_.as_activations(all_pixels);
   logits_ = model_.forward(pass_, input);
   rows_seen_ += patch_rows;
   return logits_;

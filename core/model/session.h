@@ -13,6 +13,21 @@
 
 namespace vretnet::model {
 
+// Weights in the dtype that layers read: `weights` themselves, or a copy of them.
+class WeightsCopy {
+ public:
+  WeightsCopy(Backend& backend, const View& weights, DType dtype);
+  const View& view() const { return copy_.view() ? copy_.view() : weights_; }
+  void make();         // the copy as the weights are now
+  void make_if_new();  // once
+
+ private:
+  Backend& backend_;
+  View weights_;
+  Allocation copy_;
+  bool made_ = false;
+};
+
 // An image read from top to bottom in pieces, whatever its height, by a causal model: memory does not grow.
 // The result after the last row equals the whole image's.
 class Stream {
@@ -43,6 +58,7 @@ class Stream {
   layers::Pass::Options options_;
   std::int64_t width_, channels_, columns_, rows_seen_ = 0;
   layers::TableCache tables_;
+  WeightsCopy weights_;
   layers::Pass pass_;
   layers::StreamState state_;
   std::vector<std::int64_t> planned_;  // numbers of rows
@@ -58,8 +74,9 @@ using PixelRows =
 
 class Session {
  public:
-  // `weights` (and in training `gradients`) are flat arrays of the model's layout; they must outlive the
-  // session.
+  // `weights` (and in training `gradients`) are flat arrays of the model's layout, f32 where options.dtype is
+  // bf16; they must outlive the session. In bf16 the layers read a copy of the weights: training makes it
+  // anew in every forward, inference once, before the first one.
   Session(const Model& model, Backend& backend, const View& weights, const View& gradients,
           const layers::Pass::Options& options);
 
@@ -107,14 +124,15 @@ class Session {
   Backend& backend_;
   layers::Pass::Options options_;
   layers::TableCache tables_;
+  WeightsCopy weights_;
   Allocation memory_, images_;
   std::unique_ptr<Arena> arena_;
   layers::Pass pass_;  // after the arena: a walk that failed has left tensors of it here
   std::vector<Plan> plans_;
-  std::int64_t loaded_ = -1;     // the batch size of the images
-  std::int64_t forwarded_ = -1;  // the batch size whose backward is due
-  bool moved_ = false;           // memory, since load() said so last
-  Tensor logits_;
+  std::int64_t loaded_ = -1;        // the batch size of the images
+  std::int64_t forwarded_ = -1;     // the batch size whose backward is due
+  bool moved_ = false;              // memory, since load() said so last
+  Tensor input_, logits_;           // input_: the images as the layers read them
   std::unique_ptr<Stream> bands_;   // where images pass in bands
   Allocation logits_of_images_;     // [batch, classes], of images that passed in bands
   std::vector<float> host_pixels_;  // made by PixelRows

@@ -38,6 +38,8 @@ class Backend {
 
   virtual std::string name() const = 0;         // "onednn"
   virtual std::string description() const = 0;  // "oneDNN 2.6.3, 2 threads, AVX-512"
+  // Whether ops may run in this dtype.
+  virtual bool runs_in(DType dtype) const { return dtype == DType::f32; }
 
   // Runs one op. The op's views, workspace included, must stay valid until it has run.
   virtual void run(const ops::Op& op) = 0;

@@ -8,6 +8,7 @@
 #include "core/base/check.h"
 #include "core/base/error.h"
 #include "core/ops/fields.h"
+#include "core/tensor/bfloat16.h"
 
 namespace vretnet {
 namespace {
@@ -19,6 +20,9 @@ constexpr int kNanByte = 0xFF;  // all ones is a NaN in every float type
 template <class T>
 bool finite(const T* first, std::int64_t count) {
   return std::all_of(first, first + count, [](T value) { return std::isfinite(value); });
+}
+bool finite(const BFloat16* first, std::int64_t count) {
+  return std::all_of(first, first + count, [](BFloat16 value) { return std::isfinite(to_float(value)); });
 }
 
 // The innermost rows of a view, which have stride 1 in every output.
@@ -63,8 +67,16 @@ void CheckedBackend::run(const ops::Op& op) {
   check_guards(name);
   ops::for_each_field(op, [&](const ops::Field& field) {
     if (!field.view || field.use == ops::Use::read) return;
-    field.view.dtype() == DType::f32 ? check_finite<float>(field.view, name, field.name)
-                                     : check_finite<double>(field.view, name, field.name);
+    switch (field.view.dtype()) {
+      case DType::f32:
+        return check_finite<float>(field.view, name, field.name);
+      case DType::f64:
+        return check_finite<double>(field.view, name, field.name);
+      case DType::bf16:
+        return check_finite<BFloat16>(field.view, name, field.name);
+      case DType::s8:
+        return;  // all integers are finite
+    }
   });
 }
 

@@ -21,7 +21,7 @@ Turned take_turned(const auto& block, Workspace& workspace) {
   const DType dtype = block.q.dtype();
   if (turns) turned.q = workspace.take(dtype, block.q.shape());
   if (turns || scales) turned.k = workspace.take(dtype, block.k.shape());
-  if (scales && !turns) turned.unit = workspace.take(dtype, {2, block.k.extent(3) / 2});
+  if (scales && !turns) turned.unit = workspace.take(wide_of(dtype), {2, block.k.extent(3) / 2});
   return turned;
 }
 

@@ -12,6 +12,7 @@ class BackendDecorator : public Backend {
 
   std::string name() const override { return inner_.name(); }
   std::string description() const override { return inner_.description(); }
+  bool runs_in(DType dtype) const override { return inner_.runs_in(dtype); }
   void run(const ops::Op& op) override { inner_.run(op); }
   std::size_t workspace_bytes(const ops::Op& op) const override { return inner_.workspace_bytes(op); }
   void weights_changed() override { inner_.weights_changed(); }

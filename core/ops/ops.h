@@ -5,8 +5,10 @@
 // - Views do not own memory and may be strided (offsets, gaps, negative strides); the innermost axis has
 //   stride 1 except in Gemm, whose a and b may be transposed, in QuantizedGemm's b, which may be transposed,
 //   and in Convert's x, which may be any view.
-// - All floating views of one op share one dtype (f32, or f64 in the reference backend); statistics, tables
-//   and step_scalars too.
+// - All floating views of one op share one dtype (f32, or f64 in the reference backend). Where that is bf16
+//   (storage alone: sums and what lies between an op's inputs and outputs are f32), statistics, tables,
+//   states and gradients of parameters stay f32; the loss, the optimizer and QuantizedGemm do not run in it.
+//   fields.h says it of every view.
 // - An output is overwritten unless the op says `write = Write::accumulate` (+=). Gradients of parameters
 //   (d_gain, d_bias, d_weight, d_addend …) always accumulate: a step starts by filling them with 0.
 // - Outputs do not overlap inputs unless the op says "may be in place".
@@ -31,7 +33,9 @@ enum class ActivationKind : std::uint8_t { none, gelu, silu };  // gelu is exact
 
 // z = α · a·b + bias;  pre_activation = z;  y (+)= activation(z) + residual.
 // a [.., M, K], b [.., K, N], y [.., M, N] with 0–2 batch axes (stride 0 broadcasts); bias [N]; residual and
-// pre_activation like y (rank 2 only). A linear layer is b = weight.transposed() for weight [out, in].
+// pre_activation like y (rank 2 only). A linear layer is b = weight.transposed() for weight [out, in]. In
+// bf16, y may be f32 where nothing but a bias is given; where an activation follows, or residual and y are
+// both added, z may be rounded to bf16 first.
 struct Gemm {
   View a, b, y;
   View bias, residual, pre_activation;  // optional
@@ -245,7 +249,8 @@ struct DecayTables {
 // O = row_scale ⊙ ((Q Kᵀ ⊙ D) V + ξ ⊙ (Q·state_in)), by any form: parallel, chunkwise, recurrent give one
 // result (Sun et al. 2023, equations 5–7 as corrected in core/README.md). q, k [batch, tokens, heads, d_k],
 // v, o [batch, tokens, heads, d_v], states [batch, heads, d_k, d_v] (optional, causal only; state_out may be
-// state_in). k is already scaled by 1/√d_k.
+// state_in). k is already scaled by 1/√d_k. In bf16 the factors of products (scores ⊙ D, ζ ⊙ V, and the state
+// where it is read) may be rounded to bf16, and o between two sweeps; the state itself stays f32.
 struct Retention {
   View q, k, v, o;
   View state_in, state_out;
@@ -310,8 +315,8 @@ struct AttentionGradient {
 // ------------------------------------------------------------------------------------------ head and loss
 
 enum class PoolKind : std::uint8_t { mean, last };
-// mean: y[b] (+)= scale · Σ_t x[b,t] (scale = 1/tokens for a mean); last: y[b] = x[b, tokens−1].
-// x [batch, tokens, width], y [batch, width]. d_x is overwritten, zeros included.
+// mean: y[b] (+)= scale · Σ_t x[b,t] (scale = 1/tokens for a mean); last: y[b] = x[b, tokens−1]. In bf16 y
+// may be f32. x [batch, tokens, width], y [batch, width]. d_x is overwritten, zeros included.
 struct PoolTokens {
   View x, y;
   PoolKind kind = PoolKind::mean;

@@ -19,6 +19,9 @@ void validate_one(const Gemm& op) {
   expect_shape_if_given("Gemm.pre_activation", op.pre_activation, op.y.shape());
   check(rank == 2 || (!op.residual && !op.pre_activation), "Gemm: residual or pre_activation with rank {}",
         rank);
+  check(op.y.dtype() == op.a.dtype() ||
+            (!op.residual && !op.pre_activation && op.activation == ActivationKind::none),
+        "Gemm: {} from {} with an epilogue", vretnet::name_of(op.y.dtype()), vretnet::name_of(op.a.dtype()));
   for (const View& view : {op.a, op.b}) expect_matrix("Gemm", view);
 }
 
@@ -249,19 +252,20 @@ void validate_one(const Lerp& op) {
   expect_flat("Lerp.step_scalars", op.step_scalars, kStepScalars);
 }
 
-// What holds for all ops: nothing needed is missing, one dtype, innermost stride 1, and an output is no
-// broadcast.
+// What holds for all ops: nothing needed is missing, dtypes as fields.h has them, innermost stride 1, and an
+// output is no broadcast.
 void validate_views(const Op& op) {
   const bool converts = std::holds_alternative<Convert>(op), multiplies = std::holds_alternative<Gemm>(op);
   for_each_field(op, [&](const Field& field) {
     check(field.view || field.optional, "{}: {} is missing", name_of(op), field.name);
     if (!field.view) return;
     const View& view = field.view;
-    check((view.dtype() == DType::s8) == field.integers, "{}: {} is {}, {} was expected", name_of(op),
-          field.name, vretnet::name_of(view.dtype()), field.integers ? "s8" : "a floating-point type");
-    check(converts || field.integers || view.dtype() == dtype_of(op), "{}: {} is {}, the op runs in {}",
-          name_of(op), field.name, vretnet::name_of(view.dtype()), vretnet::name_of(dtype_of(op)));
-    const bool may_be_transposed = (converts || multiplies || field.integers) && field.use == Use::read;
+    const bool integers = field.storage == Storage::integers;
+    check((view.dtype() == DType::s8) == integers, "{}: {} is {}, {} was expected", name_of(op), field.name,
+          vretnet::name_of(view.dtype()), integers ? "s8" : "a floating-point type");
+    check(converts || allows(field, dtype_of(op)), "{}: {} is {}, the op runs in {}", name_of(op), field.name,
+          vretnet::name_of(view.dtype()), vretnet::name_of(dtype_of(op)));
+    const bool may_be_transposed = (converts || multiplies || integers) && field.use == Use::read;
     check(may_be_transposed || view.rank() == 0 || view.extent(-1) <= 1 || view.stride(-1) == 1,
           "{}: {} has an innermost stride of {}", name_of(op), field.name, view.stride(-1));
     for (int axis = 0; axis < view.rank() && field.use != Use::read; ++axis) {

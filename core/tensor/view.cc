@@ -7,11 +7,22 @@
 namespace vretnet {
 
 std::size_t bytes_of(DType dtype) {
-  return dtype == DType::f32 ? 4 : dtype == DType::f64 ? 8 : 1;
+  switch (dtype) {
+    case DType::f32:
+      return 4;
+    case DType::f64:
+      return 8;
+    case DType::s8:
+      return 1;
+    case DType::bf16:
+      return 2;
+  }
+  check(false, "no dtype");
+  return 0;
 }
 
 const char* name_of(DType dtype) {
-  return dtype == DType::f32 ? "f32" : dtype == DType::f64 ? "f64" : "s8";
+  return dtype == DType::f32 ? "f32" : dtype == DType::f64 ? "f64" : dtype == DType::s8 ? "s8" : "bf16";
 }
 
 Shape::Shape(std::initializer_list<std::int64_t> extents) {

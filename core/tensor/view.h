@@ -10,9 +10,14 @@
 
 namespace vretnet {
 
-enum class DType : std::uint8_t { f32, f64, s8 };  // s8: quantized weights only
+enum class DType : std::uint8_t { f32, f64, s8, bf16 };  // s8: quantized weights only
 std::size_t bytes_of(DType dtype);
 const char* name_of(DType dtype);
+// What statistics, tables, states, sums and gradients of parameters have beside activations of this dtype:
+// bf16 is for storage alone.
+constexpr DType wide_of(DType dtype) {
+  return dtype == DType::bf16 ? DType::f32 : dtype;
+}
 
 constexpr int kMaxRank = 5;
 

@@ -12,15 +12,16 @@ Replica::Replica(const model::Model& model, Backend& backend, std::int64_t most_
     : backend_(backend),
       smoothing_(static_cast<float>(options.smoothing)),
       drop_path_(options.drop_path),
-      weights_(backend, options.pass.dtype, {model.parameters().elements()}),
-      gradients_(backend, options.pass.dtype, {model.parameters().elements()}),
-      optimizer_(backend, model.parameters(), options.pass.dtype, options.optimizer),
+      weights_(backend, DType::f32, {model.parameters().elements()}),
+      gradients_(backend, DType::f32, {model.parameters().elements()}),
+      optimizer_(backend, model.parameters(), DType::f32, options.optimizer),
       sum_(backend.communicator()
                ? std::optional<GradientSum>(std::in_place, backend, gradients_.view(),
                                             model.parameters().decaying_elements(), options.bucket_bytes)
                : std::nullopt),
       session_(model, sum_ ? *sum_ : backend, weights_.view(), gradients_.view(), options.pass) {
-  check(options.pass.dtype == DType::f32, "training runs in f32, not {}", name_of(options.pass.dtype));
+  check(wide_of(options.pass.dtype) == DType::f32, "training runs in f32 or bf16, not {}",
+        name_of(options.pass.dtype));
   const std::int64_t classes = model.classes();
   targets_ = Allocation(backend, DType::f32, {most_images, classes});
   losses_ = Allocation(backend, DType::f32, {most_images});

@@ -84,6 +84,19 @@ TEST(ConformanceInDouble, Reference) {
   }
 }
 
+// The oracle of bf16 rounds nothing but its results.
+TEST(ConformanceInBf16, Reference) {
+  const std::unique_ptr<Backend> backend = make_backend("reference", 1);
+  std::size_t ran = 0;
+  for (const Case& the_case : conformance_cases()) {
+    if (!exists_in(DType::bf16, the_case)) continue;
+    const Result result = run_case(*backend, DType::bf16, the_case);
+    EXPECT_TRUE(result.passed) << the_case.name << ": " << result.reason;
+    ++ran;
+  }
+  EXPECT_GT(ran, 1000u);
+}
+
 class Bounds : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Bounds, NoticeADroppedElement) {

@@ -61,7 +61,7 @@ class Machine {
     gridDim = grid.grid;
     threads_.resize(static_cast<std::size_t>(count));
     warps_.assign(static_cast<std::size_t>(count / kWarp), {});
-    shared_.resize(grid.shared_bytes / sizeof(float) + 2 * kRedZone + 4);
+    shared_.resize(grid.shared_bytes / sizeof(float) + 2 * kRedZone + 8);
     if (observer_) observer_->begin_grid(grid);
     random_ = Random(schedule_.seed, {++grids_});
     const std::int64_t blocks = std::int64_t{grid.grid.x} * grid.grid.y * grid.grid.z;
@@ -97,12 +97,12 @@ class Machine {
     most_.warp = std::max(most_.warp, current().warp_barriers);
     meet_warp(mask, /*shuffling=*/false);
   }
-  std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
+  const std::uint64_t* gather(unsigned mask, std::uint64_t value) {
     Warp& warp = warps_[static_cast<std::size_t>(running_.thread / kWarp)];
     auto& slots = warp.slots[current().shuffles++ % 2];
     slots[running_.thread % kWarp] = value;
     meet_warp(mask, /*shuffling=*/true);
-    return slots[from];
+    return slots;
   }
 
   float* shared() { return aligned_shared(); }
@@ -124,7 +124,7 @@ class Machine {
 
   float* aligned_shared() {
     const auto address = reinterpret_cast<std::uintptr_t>(shared_.data() + kRedZone);
-    return reinterpret_cast<float*>((address + 15) / 16 * 16);
+    return reinterpret_cast<float*>((address + 31) / 32 * 32);
   }
 
   static void enter(context::transfer_t from) {
@@ -312,7 +312,10 @@ void warp_barrier(unsigned mask) {
   machine().barrier_of_warp(mask);
 }
 std::uint64_t shuffle(unsigned mask, std::uint64_t value, int from) {
-  return machine().exchange(mask, value, from);
+  return machine().gather(mask, value)[from];
+}
+const std::uint64_t* gather_of_warp(std::uint64_t value) {
+  return machine().gather(0xffffffffu, value);
 }
 float* shared_memory() {
   return machine().shared();

@@ -45,6 +45,8 @@ void block_barrier();
 void warp_barrier(unsigned mask);
 // Each lane gives 8 bytes and gets those of lane `from`.
 std::uint64_t shuffle(unsigned mask, std::uint64_t value, int from);
+// What all lanes give, in their order, until the next call of a warp operation but one.
+const std::uint64_t* gather_of_warp(std::uint64_t value);
 float* shared_memory();
 void note_violation(const std::string& text);
 bool in_kernel();  // whether the calling code is a thread of a running grid

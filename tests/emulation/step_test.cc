@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <tuple>
 
 #include "core/base/error.h"
 #include "tests/emulation/tiny_machines.h"
@@ -15,10 +16,13 @@ using emulation::Runtime;
 class CudaEmulatedStep : public OnTinyMachines {};
 
 // The same bits whether a step's ops are started one by one or noted and replayed whole, with several
-// batches a step and a short last one, too; and with branches that are dropped, which every step draws anew.
+// batches a step and a short last one, too; with branches that are dropped, which every step draws anew; in
+// bf16 the copy of the weights is part of it.
 TEST_F(CudaEmulatedStep, CapturedEqualsEagerBitForBit) {
-  for (const auto& [accumulation, drop_path] : {std::pair(1, 0.0), std::pair(2, 0.0), std::pair(2, 0.5)}) {
-    TinyPlan plan{.samples = 11, .accumulation = accumulation, .drop_path = drop_path};
+  for (const auto& [accumulation, drop_path, dtype] :
+       {std::tuple{1, 0.0, DType::f32}, {2, 0.0, DType::f32}, {2, 0.5, DType::f32}, {1, 0.0, DType::bf16},
+        {2, 0.5, DType::bf16}}) {
+    TinyPlan plan{.samples = 11, .accumulation = accumulation, .drop_path = drop_path, .dtype = dtype};
     TinyMachines captured(plan);
     plan.eager = true;
     TinyMachines eager(plan);
@@ -29,6 +33,33 @@ TEST_F(CudaEmulatedStep, CapturedEqualsEagerBitForBit) {
     EXPECT_EQ(captured.trainer->gradient_norm(), eager.trainer->gradient_norm());
     EXPECT_EQ(captured.trainer->position(), eager.trainer->position());
   }
+}
+
+// Inference in bf16: the copy of the weights is made before anything is captured; logits stay f32.
+TEST_F(CudaEmulatedStep, InferenceInBf16IsTheSameCapturedAndStaysNearF32) {
+  const auto machine = make_cuda_backend(0);
+  const auto model = tiny_model();
+  const Allocation weights(*machine, DType::f32, {model->parameters().elements()});
+  model::upload_values(*machine, weights.view(), model::initial_values(model->parameters(), 3));
+  const std::vector<float> images(static_cast<std::size_t>(2 * kPixels), 0.75f);
+  std::vector<std::vector<float>> logits;
+  const std::int64_t graphs = Runtime::get().graph_launches;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    model::Session session(*model, *machine, weights.view(), View(), {.dtype = dtype});
+    for (int call = 0; call < 3; ++call) {
+      const View answer = session.forward(images.data(), 2);
+      ASSERT_EQ(answer.dtype(), DType::f32);
+      logits.emplace_back(static_cast<std::size_t>(answer.elements()));
+      machine->download(answer, logits.back().data());
+    }
+  }
+  EXPECT_EQ(Runtime::get().graph_launches - graphs, 4);
+  EXPECT_EQ(logits[3], logits[4]);
+  EXPECT_EQ(logits[3], logits[5]);
+  EXPECT_NE(logits[3], logits[0]) << "nothing was rounded";
+  float largest = 0;
+  for (const float logit : logits[0]) largest = std::max(largest, std::abs(logit));
+  for (std::size_t i = 0; i < logits[0].size(); ++i) EXPECT_NEAR(logits[3][i], logits[0][i], 0.05f * largest);
 }
 
 TEST_F(CudaEmulatedStep, IsOneGraphLaunch) {

@@ -25,6 +25,7 @@ struct TinyPlan {
   std::int64_t samples = 24, batch = 4;
   std::int64_t accumulation = 1;
   double drop_path = 0;
+  DType dtype = DType::f32;
 };
 
 struct TinyMachines {
@@ -38,6 +39,7 @@ struct TinyMachines {
     }
     TrainingOptions options;
     options.epochs = 3;
+    options.pass.dtype = plan.dtype;
     options.accumulation = plan.accumulation;
     options.optimizer.ema_decay = 0.9;
     options.drop_path.rate = plan.drop_path;

@@ -27,7 +27,7 @@ std::vector<std::string> ops_in_table() {
   return {names.begin(), names.end()};
 }
 
-class Gpu : public ::testing::TestWithParam<std::string> {};
+class Gpu : public ::testing::TestWithParam<std::tuple<DType, std::string>> {};
 
 TEST_P(Gpu, EqualsTheReferenceInDouble) {
   std::unique_ptr<Backend> backend;
@@ -36,15 +36,24 @@ TEST_P(Gpu, EqualsTheReferenceInDouble) {
   } catch (const UsageError& error) {
     GTEST_SKIP() << "no GPU was used: " << error.what();
   }
+  const auto& [dtype, op] = GetParam();
   double worst = 0;
   for (const conformance::Case& the_case : conformance::conformance_cases()) {
-    if (op_of(the_case) != GetParam()) continue;
-    const conformance::Result result = conformance::run_case(*backend, DType::f32, the_case);
+    if (op_of(the_case) != op || !conformance::exists_in(dtype, the_case)) continue;
+    const conformance::Result result = conformance::run_case(*backend, dtype, the_case);
     EXPECT_TRUE(result.passed) << the_case.name << ": " << result.reason;
     worst = std::max(worst, result.worst);
   }
   RecordProperty("worst", std::to_string(worst));
 }
+
+INSTANTIATE_TEST_SUITE_P(Ops, Gpu,
+                         ::testing::Combine(::testing::Values(DType::f32, DType::bf16),
+                                            ::testing::ValuesIn(ops_in_table())),
+                         [](const auto& each) {
+                           return std::string(name_of(std::get<0>(each.param))) + "_" +
+                                  std::get<1>(each.param);
+                         });
 
 TEST(Gpus, SumsHaveTheSameBitsOnTwo) {
   std::vector<std::unique_ptr<Backend>> pair;
@@ -88,9 +97,6 @@ TEST(CudaModule, IsLoadedWithItsLibraries) {
     EXPECT_EQ(std::string(error.what()).find(".so"), std::string::npos) << error.what();
   }
 }
-
-INSTANTIATE_TEST_SUITE_P(Ops, Gpu, ::testing::ValuesIn(ops_in_table()),
-                         [](const auto& each) { return each.param; });
 
 }  // namespace
 }  // namespace vretnet

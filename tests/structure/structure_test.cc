@@ -37,7 +37,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = [] {
       {"core/backends/onednn/mixers", with(ground, {"core/backends/onednn"})},
       {"core/backends/cuda", with(ground, {"core/backends/cuda/kernels", "core/backends/cuda/nccl"})},
       {"core/backends/cuda/nccl", with(ground, {"core/backends/cuda"})},
-      {"core/backends/cuda/gpu", {}},
+      {"core/backends/cuda/gpu", {"core/tensor"}},
       {"core/backends/cuda/kernels", with(ground, {"core/backends/cuda"})},
       {"core/backends", with(ground, {"core/backends/reference", "core/backends/onednn"})},
       {"core/conformance", with(ground, {"core/backends/reference"})},

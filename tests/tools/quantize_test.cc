@@ -126,6 +126,12 @@ TEST_F(QuantizeTest, WhatCannotBeIsSaid) {
                {"--precision", "f32 weights", "vretnet quantize"});
   expect_error(Arguments{"train", "-d", "photos", "--precision", "int8"} + small_model(), 2,
                {"--precision", "inference"});
+  expect_error({"eval", "-m", "model.safetensors", "-d", "photos", "--precision", "bf16"}, 2,
+               {"--precision", "bf16", "--device cuda"});
+  expect_error(Arguments{"train", "-d", "photos", "--precision", "bf16"} + small_model(), 2,
+               {"--precision", "bf16", "--device cuda"});
+  expect_error({"explain", "-m", "model.safetensors", "photos/ant/00.png", "--precision", "int8"}, 2,
+               {"--precision", "explain runs in f32 only", "int8"});
   expect_error({"quantize", "-m", "model.safetensors", "-d", "nowhere"}, 2, {"--data-dir", "nowhere"});
   expect_error({"quantize", "-m", "model.safetensors", "-d", "photos", "--max-drop", "2"}, 2, {"--max-drop"});
 }

@@ -135,7 +135,12 @@ cudnnConvolutionBwdFilterAlgoPerf_t choose_weight_gradient(cudnnHandle_t handle,
   });
 }
 
-// The tensors of one call.
+// What cuDNN can be given as it lies.
+bool is_readable(const View& view) {
+  return view.contiguous() && view.dtype() == DType::f32;
+}
+
+// The tensors of one call, in f32.
 struct Room {
   View x, weight, y, library;
   View x_pixels;  // the op's pixels within x
@@ -146,8 +151,8 @@ Room room_of(const View& op_x, const View& op_y, const Geometry& g, std::size_t 
   const auto take = [&](const std::array<int, 4>& shape) {
     return workspace.take(DType::f32, {shape[0], shape[1], shape[2], shape[3]});
   };
-  room.x = op_x.contiguous() && !g.padded_copy ? op_x : take(g.x);
-  room.y = op_y.contiguous() ? op_y : take(g.y);
+  room.x = is_readable(op_x) && !g.padded_copy ? op_x : take(g.x);
+  room.y = is_readable(op_y) ? op_y : take(g.y);
   room.weight = take(g.weight);
   room.library = workspace.take_bytes(library_bytes);
   room.x_pixels =
@@ -167,7 +172,7 @@ void copy_in(const View& op_x, const Room& room, const Geometry& g, const Stream
   cuda::run(ops::Convert{.x = pixels_of(op_x, g), .y = room.x_pixels}, stream.get());
 }
 void copy_in(const View& from, const View& room, const Stream& stream) {
-  if (!from.contiguous()) cuda::run(ops::Convert{.x = from, .y = room}, stream.get());
+  if (!is_readable(from)) cuda::run(ops::Convert{.x = from, .y = room}, stream.get());
 }
 // [outputs, channels, kernel height, kernel width] read as [outputs, kernel height, kernel width, channels].
 View channels_last(const View& weight) {
@@ -224,12 +229,13 @@ void ConvolutionEngine::run(const ops::Convolution& op, const Stream& stream) {
                                   chosen.algo, address(room.library), chosen.memory, &kZero,
                                   described.y.handle, address(room.y)),
           "a convolution");
-  if (op.bias) {
+  if (op.bias && op.bias.dtype() == DType::f32) {
     const View bias = op.bias.broadcast(0, g.y[2]).broadcast(0, g.y[1]).broadcast(0, g.y[0]);
     cuda::run(ops::Add{.a = room.y, .b = bias, .y = op.y}, stream.get());
-  } else if (!op.y.contiguous()) {
-    cuda::run(ops::Convert{.x = room.y, .y = op.y}, stream.get());
+    return;
   }
+  if (op.bias) run_wide_bias(op.bias, room.y, stream.get());
+  if (!is_readable(op.y)) cuda::run(ops::Convert{.x = room.y, .y = op.y}, stream.get());
 }
 
 std::size_t ConvolutionEngine::workspace_bytes(const ops::ConvolutionInputGradient& op) const {

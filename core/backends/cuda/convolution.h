@@ -1,4 +1,5 @@
-// Convolution and its gradients by cuDNN: channels last, full f32 (no TF32), deterministic algorithms.
+// Convolution and its gradients by cuDNN: channels last, full f32 (no TF32), deterministic algorithms. bf16
+// images are copied to f32 and back: only the stems have convolutions, and d_weight is f32.
 #pragma once
 
 #include <cudnn.h>

@@ -52,6 +52,7 @@ class CudaBackend final : public Backend {
 
   std::string name() const override { return "cuda"; }
   std::string description() const override { return device_.description(); }
+  bool runs_in(DType dtype) const override { return dtype == DType::f32 || dtype == DType::bf16; }
 
   void run(const ops::Op& op) override {
     device_.make_current();
@@ -164,8 +165,8 @@ class CudaBackend final : public Backend {
   }
 
   static void* address(const View& view) {
-    check(view.dtype() == DType::f32 || view.dtype() == DType::s8,
-          "the cuda backend holds f32 and s8, not {}", vretnet::name_of(view.dtype()));
+    check(view.dtype() != DType::f64, "the cuda backend holds f32, bf16 and s8, not {}",
+          vretnet::name_of(view.dtype()));
     return view.data<void>();
   }
   static std::size_t size(const View& view) {

@@ -9,9 +9,9 @@
 
 namespace vretnet {
 
-// f32 on CUDA device `device`. Work is queued on one stream; `download` and `synchronize` wait for it. One
-// thread at a time may call it. Throws UsageError where there is no such device or it cannot run this,
-// RunError when a call fails.
+// f32 and bf16 on CUDA device `device`. Work is queued on one stream; `download` and `synchronize` wait for
+// it. One thread at a time may call it. Throws UsageError where there is no such device or it cannot run
+// this, RunError when a call fails.
 std::unique_ptr<Backend> make_cuda_backend(int device);
 
 // Devices of one kind that train together: a thread each, with communicators where they are several. Throws

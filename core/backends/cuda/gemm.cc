@@ -61,11 +61,15 @@ Batch batch_of(const View& view) {
   return view.rank() >= 3 ? Batch{view.extent(-3), view.stride(-3)} : Batch{1, 0};
 }
 
+cudaDataType_t type_of(const View& view) {
+  return view.dtype() == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
 void describe(Layout& layout, const View& view) {
   const bool transposed = by_columns(view);
   const auto rows = static_cast<std::uint64_t>(view.extent(transposed ? -2 : -1));
   const auto columns = static_cast<std::uint64_t>(view.extent(transposed ? -1 : -2));
-  require(cublasLtMatrixLayoutCreate(&layout.handle, CUDA_R_32F, rows, columns, leading_dimension(view)),
+  require(cublasLtMatrixLayoutCreate(&layout.handle, type_of(view), rows, columns, leading_dimension(view)),
           "describing a matrix");
   const Batch batch = batch_of(view);
   const auto count = static_cast<std::int32_t>(batch.count);
@@ -95,6 +99,7 @@ struct Plan {
   View z;      // y, pre_activation, or room
   View added;  // the library's C: y (accumulate) or the residual
   bool own_epilogue = false;
+  bool own_bias = false;  // the library wants one of z's dtype
 };
 
 Plan plan_of(const ops::Gemm& op, ops::Workspace& workspace) {
@@ -104,6 +109,7 @@ Plan plan_of(const ops::Gemm& op, ops::Workspace& workspace) {
   };
   plan.a = copied(op.a);
   plan.b = copied(op.b);
+  plan.own_bias = op.bias && op.bias.dtype() != op.y.dtype();
   const bool accumulates = op.write == ops::Write::accumulate;
   check(!op.pre_activation || !must_copy(op.pre_activation), "a pre_activation whose rows run backwards ({})",
         op.pre_activation.shape().text());
@@ -153,9 +159,9 @@ void GemmEngine::run(const ops::Gemm& op, const Stream& stream) {
   };
   set(CUBLASLT_MATMUL_DESC_TRANSA, by_columns(plan.b) ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(CUBLASLT_MATMUL_DESC_TRANSB, by_columns(plan.a) ? CUBLAS_OP_T : CUBLAS_OP_N);
-  if (op.bias) {
+  if (op.bias && !plan.own_bias) {
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    const void* bias = op.bias.data<float>();
+    const void* bias = op.bias.data<void>();
     set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   }
 
@@ -172,9 +178,9 @@ void GemmEngine::run(const ops::Gemm& op, const Stream& stream) {
   describe(c, matrices(added, 0));
   const float alpha = op.alpha, beta = plan.added ? 1.0f : 0.0f;
   for (std::int64_t i = 0; i < outer; ++i) {
-    const void *at_a = matrices(plan.a, i).data<float>(), *at_b = matrices(plan.b, i).data<float>(),
-               *at_c = matrices(added, i).data<float>();
-    void* at_z = matrices(plan.z, i).data<float>();
+    const void *at_a = matrices(plan.a, i).data<void>(), *at_b = matrices(plan.b, i).data<void>(),
+               *at_c = matrices(added, i).data<void>();
+    void* at_z = matrices(plan.z, i).data<void>();
     Preference preference;
     require(cublasLtMatmulPreferenceCreate(&preference.handle), "stating a preference");
     require(cublasLtMatmulPreferenceSetAttribute(preference.handle, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
@@ -194,6 +200,7 @@ void GemmEngine::run(const ops::Gemm& op, const Stream& stream) {
                            c.handle, at_z, z.handle, &chosen.algo, workspace_, kLibraryBytes, stream.get()),
             "a product");
   }
+  if (plan.own_bias) run_wide_bias(op.bias, plan.z, stream.get());
   if (plan.own_epilogue) run_epilogue(plan.z, op.residual, op.y, op.activation, op.write, stream.get());
 }
 

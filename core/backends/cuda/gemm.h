@@ -1,5 +1,5 @@
-// Gemm by cuBLASLt, in full f32 (no TF32): bias and residual in its epilogue, activations by our own kernel
-// (its GELU is the tanh form).
+// Gemm by cuBLASLt, in full f32 (no TF32) or in bf16 with sums in f32: bias and residual in its epilogue,
+// activations by our own kernel (its GELU is the tanh form).
 #pragma once
 
 #include <cublasLt.h>

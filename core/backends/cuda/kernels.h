@@ -1,6 +1,6 @@
 // The ops that this backend runs by kernels of its own. Equations and shapes: core/ops/ops.h. Every view is
-// f32 (QuantizedGemm's b is s8) and lies on the stream's device; work is queued, in order, and nothing waits
-// for the host.
+// f32 or bf16, as fields.h allows (QuantizedGemm's b is s8), and lies on the stream's device; work is queued,
+// in order, and nothing waits for the host.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -63,6 +63,8 @@ void run_epilogue(const View& z, const View& residual, const View& y, ops::Activ
 // y (+)= swish(g) ⊙ HeadNorm(x); without g the gate is 1.
 void run_gated_norm(const View& x, const View& g, const View& y, ops::HeadNormKind kind, float epsilon,
                     ops::Write write, cudaStream_t stream);
+// y += bias along the rows, y in f32 and bias in bf16: cuBLASLt wants both in one dtype.
+void run_wide_bias(const View& bias, const View& y, cudaStream_t stream);
 // y = value.
 void run_fill(const View& y, float value, cudaStream_t stream);
 

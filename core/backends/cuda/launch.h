@@ -8,6 +8,9 @@
 #include <tuple>
 #include <utility>
 
+#include "core/tensor/bfloat16.h"
+#include "core/tensor/view.h"
+
 namespace vretnet::cuda {
 
 struct Launch {
@@ -22,6 +25,14 @@ void expect(bool kept, const char* promise);
 
 // Throws RunError naming the launch when the driver refuses it.
 void launch_kernel(const void* kernel, const Launch& shape, void** arguments);
+
+// body(S()) with the element type of storage in this dtype: the kernels' template argument.
+template <class Body>
+void with_storage(DType dtype, const Body& body) {
+  if (dtype == DType::bf16) return body(BFloat16());
+  expect(dtype == DType::f32, "the cuda backend holds f32 and bf16");
+  body(float());
+}
 
 // Every argument is converted to its parameter's type and copied before launch returns.
 template <class... Parameters, class... Arguments>

@@ -90,6 +90,8 @@ class OnednnBackend final : public Backend {
       case DType::s8:
         std::fill_n(target.data<std::int8_t>(), target.elements(), static_cast<std::int8_t>(value));
         break;
+      case DType::bf16:
+        check(false, "the onednn backend has no bf16");
     }
   }
 

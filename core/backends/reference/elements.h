@@ -3,7 +3,9 @@
 
 #include <array>
 #include <cstdint>
+#include <type_traits>
 
+#include "core/backends/reference/tracked.h"
 #include "core/ops/ops.h"
 
 namespace vretnet::reference {
@@ -11,14 +13,22 @@ namespace vretnet::reference {
 using Index = std::int64_t;
 using Indices = std::array<Index, kMaxRank>;
 
+// How far apart the elements of a view lie in an array of T. Views of any dtype may lie over one array of
+// Tracked, which has one for every two bytes of them.
+template <class T>
+Index spacing(const View& view) {
+  return std::is_same_v<T, Tracked> ? static_cast<Index>(bytes_of(view.dtype()) / 2) : 1;
+}
+
 // A view with its element type T. False where the view was not given.
 template <class T>
 class Elements {
  public:
   explicit Elements(const View& view) : shape_(view.shape()) {
     if (!view) return;
-    first_ = static_cast<T*>(view.buffer()->data) + view.offset();
-    for (int axis = 0; axis < view.rank(); ++axis) strides_[axis] = view.stride(axis);
+    const Index apart = spacing<T>(view);
+    first_ = static_cast<T*>(view.buffer()->data) + apart * view.offset();
+    for (int axis = 0; axis < view.rank(); ++axis) strides_[axis] = apart * view.stride(axis);
   }
 
   explicit operator bool() const { return first_ != nullptr; }

@@ -12,18 +12,30 @@ inline View with_batch_axes(View view) {
   return view;
 }
 
+// What a rounding to bf16, which a backend may put there, leaves of a number: the number, but tracked.
+template <class T>
+T rounded_to_bf16(const T& number) {
+  return number;
+}
+inline Tracked rounded_to_bf16(const Tracked& number) {
+  return Tracked::rounded(number.value, number.error, kRoundingsOfBf16);
+}
+
 template <class T>
 void run(const ops::Gemm& op) {
   const Elements<T> a(with_batch_axes(op.a)), b(with_batch_axes(op.b)), y(with_batch_axes(op.y)),
       bias(op.bias), residual(with_batch_axes(op.residual)),
       pre_activation(with_batch_axes(op.pre_activation));
   const Index depth = a.extent(3);
+  const bool accumulates = op.write == ops::Write::accumulate;
   for_each_index(y.shape(), [&](const Indices& index) {
     const auto [i, j, row, column, unused] = index;
     T sum = 0;
     for (Index k = 0; k < depth; ++k) sum += a(i, j, row, k) * b(i, j, k, column);
     sum *= T(op.alpha);
     if (bias) sum += bias(column);
+    const bool may_round = op.activation != ops::ActivationKind::none || (op.residual && accumulates);
+    if (may_round && op.y.dtype() == DType::bf16) sum = rounded_to_bf16(sum);
     if (pre_activation) pre_activation[index] = sum;
     sum = activation(op.activation, sum);
     if (residual) sum += residual[index];

@@ -7,11 +7,13 @@
 #include <cstring>
 
 #include "core/backends/reference/kernels.h"
+#include "core/backends/reference/rounded.h"
 #include "core/base/check.h"
 #include "core/base/error.h"
 #include "core/ops/composed.h"
 #include "core/ops/fields.h"
 #include "core/retention/retention.h"
+#include "core/tensor/bfloat16.h"
 
 namespace vretnet::reference {
 namespace {
@@ -26,13 +28,16 @@ void fill_elements(const View& target, double value) {
 class ReferenceBackend final : public Backend {
  public:
   std::string name() const override { return "reference"; }
-  std::string description() const override { return "plain loops, one thread, f32 and f64"; }
+  std::string description() const override { return "plain loops, one thread, f32, f64 and bf16"; }
+  bool runs_in(DType dtype) const override { return dtype != DType::s8; }
 
   void run(const ops::Op& op) override {
+    if (has_bf16(op)) return run_rounded(*this, op);
     std::visit([&](const auto& each) { run_one(each, ops::dtype_of(op)); }, op);
   }
 
   std::size_t workspace_bytes(const ops::Op& op) const override {
+    if (has_bf16(op)) return 0;
     return std::visit([&](const auto& each) { return workspace_of(each); }, op);
   }
 
@@ -60,12 +65,23 @@ class ReferenceBackend final : public Backend {
         return fill_elements<float>(target, value);
       case DType::f64:
         return fill_elements<double>(target, value);
+      case DType::bf16:
+        std::fill_n(target.data<BFloat16>(), target.elements(), to_bfloat16(static_cast<float>(value)));
+        return;
       case DType::s8:
         return fill_elements<std::int8_t>(target, value);
     }
   }
 
  private:
+  static bool has_bf16(const ops::Op& op) {
+    bool found = false;
+    ops::for_each_field(op, [&](const ops::Field& field) {
+      found = found || (field.view && field.view.dtype() == DType::bf16);
+    });
+    return found;
+  }
+
   void run_one(const auto& op, DType dtype) {
     dtype == DType::f32 ? reference::run<float>(op) : reference::run<double>(op);
   }

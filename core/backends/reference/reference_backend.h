@@ -1,5 +1,5 @@
-// The oracle: every op as plain loops that follow its formula, in float or in double, one thread, no tricks.
-// Deterministic. The other backends are compared with it (core/conformance).
+// The oracle: every op as plain loops that follow its formula, in float or in double, one thread, no tricks;
+// in bf16 as rounded.h has it. Deterministic. The other backends are compared with it (core/conformance).
 #pragma once
 
 #include <memory>

@@ -10,8 +10,9 @@
 
 namespace vretnet::reference {
 
-constexpr double kUnitRoundoff = 0x1p-24;  // of f32
-constexpr double kFunctionRoundings = 4;   // exp, log, erf: within 2 units in the last place
+constexpr double kUnitRoundoff = 0x1p-24;              // of f32
+constexpr double kRoundingsOfBf16 = 0x1p-8 / 0x1p-24;  // what one rounding to bf16 costs in units of f32
+constexpr double kFunctionRoundings = 4;               // exp, log, erf: within 2 units in the last place
 
 struct Tracked {
   double value = 0;

@@ -44,9 +44,11 @@ class Projection {
 };
 
 // Roundings of a retention: a score has d_k or d_v products, a sum runs over the tokens, a state is made of
-// all of them and decays as often.
+// all of them and decays as often. In bf16 two factors of every term may be rounded to it (what a state is
+// given and the state that is read; or the score), and the output once more between two sweeps.
 double roundings(const auto& op) {
-  return static_cast<double>(2 * op.q.extent(1) + op.q.extent(3) + op.v.extent(3) + 8);
+  const double to_bf16 = op.q.dtype() == DType::bf16 ? 3 * kRoundingsOfBf16 : 0;
+  return static_cast<double>(2 * op.q.extent(1) + op.q.extent(3) + op.v.extent(3) + 8) + to_bf16;
 }
 
 // A retention is linear in every view, with decays that are never negative. So the retention of magnitudes is
@@ -81,17 +83,23 @@ class TrackedBackend final : public Backend {
 
   std::string name() const override { return "tracked"; }
   std::string description() const override { return "the reference with magnitudes"; }
+  bool runs_in(DType dtype) const override { return dtype != DType::s8; }
 
   void run(const ops::Op& op) override {
     std::visit([&](const auto& each) { run_one(each); }, op);
+    if (is_composed(op)) return;  // its parts have been charged
+    ops::for_each_field(op, [](const ops::Field& field) {
+      if (!field.view || field.use == ops::Use::read || field.view.dtype() != DType::bf16) return;
+      for_each_element(field.view, [](Tracked& element) {
+        element = Tracked::rounded(element.value, element.error, kRoundingsOfBf16);
+      });
+    });
   }
   std::size_t workspace_bytes(const ops::Op& op) const override {
     return std::visit([&](const auto& each) { return workspace_of(each); }, op);
   }
 
-  void* allocate(std::size_t bytes) override {
-    return memory_->allocate((bytes + sizeof(double) - 1) / sizeof(double) * sizeof(Tracked));
-  }
+  void* allocate(std::size_t bytes) override { return memory_->allocate((bytes + 1) / 2 * sizeof(Tracked)); }
   void release(void* data) override { memory_->release(data); }
   void upload(const View& target, const void* host) override {
     if (target.dtype() == DType::s8) return memory_->upload(target, host);
@@ -107,6 +115,10 @@ class TrackedBackend final : public Backend {
   }
 
  private:
+  static bool is_composed(const ops::Op& op) {
+    return std::holds_alternative<ops::RetentionBlock>(op) ||
+           std::holds_alternative<ops::RetentionBlockGradient>(op);
+  }
   static void for_each_element(const View& view, auto&& visit) {
     const Elements<Tracked> elements(view);
     for_each_index(view.shape(), [&](const Indices& index) { visit(elements[index]); });

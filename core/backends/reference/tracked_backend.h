@@ -9,9 +9,10 @@
 
 namespace vretnet::reference {
 
-// All views are f64 and are laid over memory of Tracked elements: offsets and strides count those. `allocate`
-// is asked for bytes of f64 and returns memory for as many Tracked; `upload` and `download` move doubles,
-// `fill` sets exact numbers. Convert works within f64 only. Views of s8 are plain bytes: integers are exact.
+// Views of any floating dtype are laid over memory that has a Tracked for every two bytes (elements.h,
+// spacing). A result in a bf16 view is charged with the rounding to it, one in any other with those of f32
+// alone. `upload` and `download` move doubles, `fill` sets exact numbers. Views of s8 are plain bytes:
+// integers are exact.
 std::unique_ptr<Backend> make_tracked_backend();
 
 }  // namespace vretnet::reference

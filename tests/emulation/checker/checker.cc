@@ -19,7 +19,7 @@ extern dim3 blockDim, gridDim;
 namespace vretnet::emulation {
 namespace {
 
-constexpr std::uintptr_t kWord = 4, kSector = 32;
+constexpr std::uintptr_t kWord = 2, kBankBytes = 4, kSector = 32;  // kWord: the smallest that kernels touch
 constexpr std::size_t kPageWords = 1024;
 constexpr int kBanks = 32;
 
@@ -226,7 +226,7 @@ class Watch final : public Observer, public MemoryObserver {
     for (const auto& [key, instruction] : instructions_) {
       std::set<std::uintptr_t> touched;
       for (const auto& [address, bytes] : instruction.accesses) {
-        const std::uintptr_t unit = instruction.shared ? kWord : kSector;
+        const std::uintptr_t unit = instruction.shared ? kBankBytes : kSector;
         for (std::uintptr_t at = address / unit; at <= (address + bytes - 1) / unit; ++at) touched.insert(at);
       }
       if (instruction.shared) {

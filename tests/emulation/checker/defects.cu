@@ -40,6 +40,26 @@ __global__ void exercise(Defect defect, const float* x, float* y) {
   y[index] = sum;
 }
 
+// A fragment of ones, which both warps write, times itself, by the first: sums of 16.
+__global__ void multiply_fragments(Defect defect, float* y) {
+  BFloat16* ones = reinterpret_cast<BFloat16*>(cuda::shared_memory());  // [16][16], then f32 [16][16]
+  float* sums_in_memory = cuda::shared_memory() + 128;
+  for (unsigned i = threadIdx.x; i < 256; i += kThreads) cuda::store(ones + i, 1);
+  if (defect == Defect::two_writers_of_a_half && threadIdx.x < 2) cuda::store(ones + 5, 1);
+  if (defect != Defect::fragments_without_barrier) __syncthreads();
+  if (threadIdx.x >= 32) return;
+  cuda::LeftFragment<cuda::Major::rows> left;
+  cuda::RightFragment<cuda::Major::columns> right;
+  cuda::SumsFragment sums;
+  cuda::fill_sums(sums, 0);
+  cuda::load_fragment(left, ones + (defect == Defect::misaligned_fragment ? 8 : 0), 16);
+  cuda::load_fragment(right, ones + (defect == Defect::fragment_beyond_shared_memory ? 768 : 0), 16);
+  cuda::multiply_add(sums, left, right);
+  cuda::store_sums(sums_in_memory, sums, 16);
+  __syncwarp();
+  for (unsigned i = threadIdx.x; i < 256; i += 32) y[i] = sums_in_memory[i];
+}
+
 __global__ void strided(int global_stride, int shared_stride, const float* x, float* y) {
   float* shared = cuda::shared_memory();
   shared[threadIdx.x * shared_stride] = x[threadIdx.x * global_stride];
@@ -49,6 +69,11 @@ __global__ void strided(int global_stride, int shared_stride, const float* x, fl
 }  // namespace
 
 void run_with(Defect defect, const float* x, float* y, const cuda::Stream& stream) {
+  if (defect >= Defect::neighbouring_halves && defect <= Defect::misaligned_fragment) {
+    return cuda::launch(multiply_fragments,
+                        {.grid = {1}, .block = {kThreads}, .stream = stream.get(), .shared_bytes = 1536},
+                        defect, y);
+  }
   cuda::launch(exercise,
                {.grid = {kBlocks},
                 .block = {kThreads},

@@ -1,7 +1,7 @@
 // The cuBLASLt functions that the backend calls, behind NVIDIA's own header: column-major matrices, strided
-// batches, f32, the bias epilogue and (as on a GPU) the tanh GELU. What the fake does not know it answers
-// with NOT_SUPPORTED, as the library answers what a kernel does not exist for. An algorithm holds the
-// alignment that it was chosen for.
+// batches, f32, or bf16 with results in either (a bias is in the result's type), the bias epilogue and (as on
+// a GPU) the tanh GELU. What the fake does not know it answers with NOT_SUPPORTED, as the library answers
+// what a kernel does not exist for. An algorithm holds the alignment that it was chosen for.
 #include <cublasLt.h>
 #include <fmt/format.h>
 
@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/tensor/bfloat16.h"
 #include "tests/emulation/emulator.h"
 #include "tests/emulation/fake/runtime.h"
 
@@ -18,6 +19,7 @@ using vretnet::emulation::note_violation;
 using vretnet::emulation::Runtime;
 
 struct Matrix {
+  cudaDataType type;
   std::uint64_t rows, columns;
   std::int64_t leading_dimension, batch_stride = 0;
   std::int32_t batch = 1;
@@ -25,7 +27,7 @@ struct Matrix {
 struct Product {
   cublasOperation_t transpose_a = CUBLAS_OP_N, transpose_b = CUBLAS_OP_N;
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-  const float* bias = nullptr;
+  const void* bias = nullptr;
 };
 struct Preferences {
   std::uint64_t workspace = 0;
@@ -53,13 +55,32 @@ float tanh_gelu(float x) {
   return 0.5f * x * (1 + std::tanh(0.79788456f * (x + 0.044715f * x * x * x)));
 }
 
+std::size_t bytes_of(cudaDataType type) {
+  return type == CUDA_R_16BF ? 2 : 4;
+}
+
 // Every element of a matrix must lie in one block of device memory.
 bool inside(const void* data, const Matrix& matrix) {
   if (matrix.rows == 0 || matrix.columns == 0) return true;
   const std::int64_t last = (matrix.batch - 1) * matrix.batch_stride +
                             static_cast<std::int64_t>(matrix.columns - 1) * matrix.leading_dimension +
                             static_cast<std::int64_t>(matrix.rows);
-  return Runtime::get().find(data, static_cast<std::size_t>(last) * sizeof(float)) != nullptr;
+  return Runtime::get().find(data, static_cast<std::size_t>(last) * bytes_of(matrix.type)) != nullptr;
+}
+
+// Element i of an array of f32 or bf16.
+float element(const void* data, cudaDataType type, std::int64_t i) {
+  return type == CUDA_R_16BF ? vretnet::to_float(static_cast<const vretnet::BFloat16*>(data)[i])
+                             : static_cast<const float*>(data)[i];
+}
+void set_element(void* data, cudaDataType type, std::int64_t i, float value) {
+  if (type == CUDA_R_16BF) {
+    static_cast<vretnet::BFloat16*>(data)[i] = vretnet::to_bfloat16(value);
+  } else {
+    static_cast<float*>(data)[i] = value;
+  }
+  vretnet::emulation::tell_written(static_cast<char*>(data) + i * static_cast<std::int64_t>(bytes_of(type)),
+                                   bytes_of(type));
 }
 
 }  // namespace
@@ -81,9 +102,9 @@ const char* cublasLtGetStatusString(cublasStatus_t status) {
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType type,
                                           std::uint64_t rows, std::uint64_t columns,
                                           std::int64_t leading_dimension) {
-  if (type != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (type != CUDA_R_32F && type != CUDA_R_16BF) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (leading_dimension < static_cast<std::int64_t>(rows)) return CUBLAS_STATUS_INVALID_VALUE;
-  return make(layout, Matrix{rows, columns, leading_dimension});
+  return make(layout, Matrix{type, rows, columns, leading_dimension});
 }
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
   delete &of<Matrix>(layout);
@@ -191,6 +212,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
       mc.columns != columns || ma.batch != mb.batch || ma.batch != md.batch || ma.batch != mc.batch) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
+  if (ma.type != mb.type || mc.type != md.type || (ma.type == CUDA_R_32F && md.type != CUDA_R_32F)) {
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  }
   const auto guard = std::unique_lock(Runtime::get().mutex);
   Preferences chosen;
   std::memcpy(&chosen, algorithm->data, sizeof chosen);
@@ -209,31 +233,26 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
   }
   const cudaError_t queued = Runtime::get().enqueue(stream, [=] {
     for (std::int32_t batch = 0; batch < md.batch; ++batch) {
-      const auto at = [batch](const void* data, const Matrix& m) {
-        return static_cast<float*>(const_cast<void*>(data)) + batch * m.batch_stride;
-      };
-      const float *pa = at(a, ma), *pb = at(b, mb), *pc = at(c, mc);
-      float* pd = at(d, md);
+      const std::int64_t a0 = batch * ma.batch_stride, b0 = batch * mb.batch_stride;
+      const std::int64_t c0 = batch * mc.batch_stride, d0 = batch * md.batch_stride;
       const std::int64_t a_row = ta ? ma.leading_dimension : 1, a_depth = ta ? 1 : ma.leading_dimension;
       const std::int64_t b_depth = tb ? mb.leading_dimension : 1, b_column = tb ? 1 : mb.leading_dimension;
-      for (std::uint64_t column = 0; column < columns; ++column) {
-        for (std::uint64_t row = 0; row < rows; ++row) {
+      for (std::int64_t column = 0; column < static_cast<std::int64_t>(columns); ++column) {
+        for (std::int64_t row = 0; row < static_cast<std::int64_t>(rows); ++row) {
           float sum = 0;
-          const float *left = pa + static_cast<std::int64_t>(row) * a_row,
-                      *right = pb + static_cast<std::int64_t>(column) * b_column;
-          for (std::uint64_t k = 0; k < depth; ++k, left += a_depth, right += b_depth) sum += *left * *right;
-          const std::int64_t place = static_cast<std::int64_t>(row);
+          std::int64_t left = a0 + row * a_row, right = b0 + column * b_column;
+          for (std::uint64_t k = 0; k < depth; ++k, left += a_depth, right += b_depth) {
+            sum += element(a, ma.type, left) * element(b, mb.type, right);
+          }
           float value = scale * sum;
-          if (keep != 0) value += keep * pc[place + static_cast<std::int64_t>(column) * mc.leading_dimension];
+          if (keep != 0) value += keep * element(c, mc.type, c0 + row + column * mc.leading_dimension);
           const bool with_bias =
               product.epilogue == CUBLASLT_EPILOGUE_BIAS || product.epilogue == CUBLASLT_EPILOGUE_GELU_BIAS;
-          if (with_bias) value += product.bias[row];
+          if (with_bias) value += element(product.bias, md.type, row);
           if (product.epilogue == CUBLASLT_EPILOGUE_GELU || product.epilogue == CUBLASLT_EPILOGUE_GELU_BIAS) {
             value = tanh_gelu(value);
           }
-          float& target = pd[place + static_cast<std::int64_t>(column) * md.leading_dimension];
-          target = value;
-          vretnet::emulation::tell_written(&target, sizeof target);
+          set_element(d, md.type, d0 + row + column * md.leading_dimension, value);
         }
       }
     }

@@ -19,8 +19,9 @@ namespace {
 // Four neighbouring lanes share a row of scores, eight columns each.
 constexpr int kLanesOfRow = kTileThreads / kTileTokens, kColumnsOfLane = kTileTokens / kLanesOfRow;
 
+template <class S>
 struct Attend {
-  Tokens q, k, v, o;
+  Tokens<S> q, k, v, o;
   float* log_sum_exp;  // [batch, heads, tokens], strides below; null: not kept
   std::int64_t statistics_batch, statistics_head;
   float scale;
@@ -39,7 +40,8 @@ struct Part {
   }
 };
 
-__global__ void __launch_bounds__(kTileThreads, kTileBlocks) attend(const __grid_constant__ Attend task) {
+template <class S>
+__global__ void __launch_bounds__(kTileThreads, kTileBlocks) attend(const __grid_constant__ Attend<S> task) {
   const unsigned head = blockIdx.y, batch = blockIdx.z;
   const Part part(task.tokens, task.width, task.tile);
   const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows),
@@ -100,9 +102,9 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) attend(const __grid
   for (int i = 0; computes && i < 4; ++i) {
     const int row = micro.row_of(i);
     if (row >= part.rows) continue;
-    float* o = task.o.at(batch, part.first_token + row, head) + part.first_column;
+    S* o = task.o.at(batch, part.first_token + row, head) + part.first_column;
     for (int j = 0; j < 4; ++j) {
-      if (micro.column_of(j) < part.columns) o[micro.column_of(j)] = sums.value[i][j] / sum[row];
+      if (micro.column_of(j) < part.columns) store(o + micro.column_of(j), sums.value[i][j] / sum[row]);
     }
   }
   if (task.log_sum_exp && part.first_column == 0 && thread < part.rows) {
@@ -113,10 +115,11 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) attend(const __grid
 
 // y_outer = Σ_inner W(outer, inner) · c_inner, where W is P = exp(scale · q·k − log_sum_exp), or, with
 // `derivative`, dS = scale · P · (d_o·v − Σ d_o·o). Queries are outer for d_q, inner for d_k and d_v.
+template <class S>
 struct AttendGradient {
-  Tokens outer_score, inner_score;            // q and k, or k and q
-  Tokens outer_derivative, inner_derivative;  // d_o and v, or v and d_o
-  Tokens c, y;
+  Tokens<S> outer_score, inner_score;            // q and k, or k and q
+  Tokens<S> outer_derivative, inner_derivative;  // d_o and v, or v and d_o
+  Tokens<S> c, y;
   const float *log_sum_exp, *correction;  // [batch, heads, tokens]; correction = Σ d_o·o
   std::int64_t statistics_batch, statistics_head;
   float scale;
@@ -124,8 +127,9 @@ struct AttendGradient {
   bool queries_outer, derivative;
 };
 
+template <class S>
 __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
-    attend_gradient(const __grid_constant__ AttendGradient task) {
+    attend_gradient(const __grid_constant__ AttendGradient<S> task) {
   const unsigned head = blockIdx.y, batch = blockIdx.z;
   const Part part(task.tokens, task.width, task.tile);
   const int tile = task.tile, depth = task.width, padded_rows = padded(part.rows),
@@ -180,21 +184,23 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
   for (int i = 0; computes && i < 4; ++i) {
     const int row = micro.row_of(i);
     if (row >= part.rows) continue;
-    float* y = task.y.at(batch, part.first_token + row, head) + part.first_column;
+    S* y = task.y.at(batch, part.first_token + row, head) + part.first_column;
     for (int j = 0; j < 4; ++j) {
-      if (micro.column_of(j) < part.columns) y[micro.column_of(j)] = sums.value[i][j];
+      if (micro.column_of(j) < part.columns) store(y + micro.column_of(j), sums.value[i][j]);
     }
   }
 }
 
 // correction[b, h, t] = Σ d_o·o. A warp a row of [batch, tokens, heads].
+template <class S>
 __global__ void __launch_bounds__(kTileThreads)
     correct(const __grid_constant__ Rows<2> rows, int tokens, int heads, float* correction) {
   const unsigned row = blockIdx.x * (kTileThreads / kWarpSize) + threadIdx.x / kWarpSize;
   if (row >= rows.rows) return;
-  const float *d_o = rows.at(0, row), *o = rows.at(1, row);
+  const S *d_o = rows.at<S>(0, row), *o = rows.at<S>(1, row);
   float sum = 0;
-  for (unsigned c = threadIdx.x % kWarpSize; c < rows.width; c += kWarpSize) sum += d_o[c] * o[c];
+  for (unsigned c = threadIdx.x % kWarpSize; c < rows.width; c += kWarpSize)
+    sum += load(d_o + c) * load(o + c);
   sum = warp_sum(sum);
   const unsigned head = row % heads, token = row / heads % tokens, batch = row / heads / tokens;
   if (threadIdx.x % kWarpSize == 0) {
@@ -230,9 +236,11 @@ std::size_t workspace_bytes(const ops::AttentionGradient& op) {
   return workspace.bytes();
 }
 
-void run(const ops::Attention& op, cudaStream_t stream) {
-  if (op.q.elements() == 0) return;
-  Attend task{.q = Tokens(op.q), .k = Tokens(op.k), .v = Tokens(op.v), .o = Tokens(op.o)};
+namespace {
+
+template <class S>
+void run_attention(const ops::Attention& op, cudaStream_t stream) {
+  Attend<S> task{.q = Tokens<S>(op.q), .k = Tokens<S>(op.k), .v = Tokens<S>(op.v), .o = Tokens<S>(op.o)};
   if (op.log_sum_exp) {
     task.log_sum_exp = op.log_sum_exp.data<float>();
     task.statistics_batch = op.log_sum_exp.stride(0);
@@ -245,43 +253,55 @@ void run(const ops::Attention& op, cudaStream_t stream) {
   const int floats = 2 * tile_floats(task.tile, task.width) +
                      tile_floats(task.tile, std::min(kTileColumns, task.width)) +
                      tile_floats(task.tile, task.tile) + 3 * task.tile;
-  launch(attend, launch_of(op.q, task.tile, floats, stream), task);
+  launch(attend<S>, launch_of(op.q, task.tile, floats, stream), task);
 }
 
-void run(const ops::AttentionGradient& op, cudaStream_t stream) {
-  if (op.q.elements() == 0) return;
+template <class S>
+void run_gradient(const ops::AttentionGradient& op, cudaStream_t stream) {
   ops::Workspace workspace(op.workspace);
   float* correction = take_correction(op, workspace).data<float>();
   const auto tokens = static_cast<int>(op.q.extent(1)), heads = static_cast<int>(op.q.extent(2));
   const auto rows = innermost_rows<2>({op.d_o, op.o});
   constexpr unsigned kRows = kTileThreads / kWarpSize;
-  launch(correct, {.grid = {(rows.rows + kRows - 1) / kRows}, .block = {kTileThreads}, .stream = stream},
+  launch(correct<S>, {.grid = {(rows.rows + kRows - 1) / kRows}, .block = {kTileThreads}, .stream = stream},
          rows, tokens, heads, correction);
   const auto run_one = [&](const View& c, const View& y, bool queries_outer, bool derivative) {
-    const AttendGradient task{.outer_score = Tokens(queries_outer ? op.q : op.k),
-                              .inner_score = Tokens(queries_outer ? op.k : op.q),
-                              .outer_derivative = Tokens(queries_outer ? op.d_o : op.v),
-                              .inner_derivative = Tokens(queries_outer ? op.v : op.d_o),
-                              .c = Tokens(c),
-                              .y = Tokens(y),
-                              .log_sum_exp = op.log_sum_exp.data<float>(),
-                              .correction = correction,
-                              .statistics_batch = op.log_sum_exp.stride(0),
-                              .statistics_head = op.log_sum_exp.stride(1),
-                              .scale = op.scale,
-                              .tokens = tokens,
-                              .width = static_cast<int>(op.q.extent(3)),
-                              .tile = tile_of(tokens),
-                              .queries_outer = queries_outer,
-                              .derivative = derivative};
+    const AttendGradient<S> task{.outer_score = Tokens<S>(queries_outer ? op.q : op.k),
+                                 .inner_score = Tokens<S>(queries_outer ? op.k : op.q),
+                                 .outer_derivative = Tokens<S>(queries_outer ? op.d_o : op.v),
+                                 .inner_derivative = Tokens<S>(queries_outer ? op.v : op.d_o),
+                                 .c = Tokens<S>(c),
+                                 .y = Tokens<S>(y),
+                                 .log_sum_exp = op.log_sum_exp.data<float>(),
+                                 .correction = correction,
+                                 .statistics_batch = op.log_sum_exp.stride(0),
+                                 .statistics_head = op.log_sum_exp.stride(1),
+                                 .scale = op.scale,
+                                 .tokens = tokens,
+                                 .width = static_cast<int>(op.q.extent(3)),
+                                 .tile = tile_of(tokens),
+                                 .queries_outer = queries_outer,
+                                 .derivative = derivative};
     const int floats = (derivative ? 4 : 2) * tile_floats(task.tile, task.width) +
                        tile_floats(task.tile, std::min(kTileColumns, task.width)) +
                        tile_floats(task.tile, task.tile);
-    launch(attend_gradient, launch_of(op.q, task.tile, floats, stream), task);
+    launch(attend_gradient<S>, launch_of(op.q, task.tile, floats, stream), task);
   };
   run_one(op.k, op.d_q, true, true);
   run_one(op.q, op.d_k, false, true);
   run_one(op.d_o, op.d_v, false, false);
+}
+
+}  // namespace
+
+void run(const ops::Attention& op, cudaStream_t stream) {
+  if (op.q.elements() == 0) return;
+  with_storage(op.q.dtype(), [&]<class S>(S) { run_attention<S>(op, stream); });
+}
+
+void run(const ops::AttentionGradient& op, cudaStream_t stream) {
+  if (op.q.elements() == 0) return;
+  with_storage(op.q.dtype(), [&]<class S>(S) { run_gradient<S>(op, stream); });
 }
 
 }  // namespace vretnet::cuda

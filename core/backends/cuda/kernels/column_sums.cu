@@ -50,11 +50,12 @@ void run_add_parts(const ColumnSums& sums, const SumTarget& target, cudaStream_t
 namespace {
 
 // Rows: x of all batches, `tokens` rows each.
+template <class S>
 struct PoolTerm {
   Rows<1> rows;
   unsigned tokens;
   __device__ float operator()(unsigned z, unsigned row, unsigned column) const {
-    return rows.at(0, z * tokens + row)[column];
+    return load(rows.at<S>(0, z * tokens + row) + column);
   }
 };
 
@@ -94,9 +95,11 @@ std::size_t workspace_bytes(const ops::ColumnSum& op) {
 void run(const ops::ColumnSum& op, cudaStream_t stream) {
   if (op.x.elements() == 0) return;
   ops::Workspace workspace(op.workspace);
-  run_column_sums(plan_column_sums(1, op.x.extent(0), op.x.extent(1), workspace),
-                  PlainTerm{innermost_rows<1>({op.x})}, {.data = op.y.data<float>(), .accumulate = true},
-                  stream);
+  const ColumnSums sums = plan_column_sums(1, op.x.extent(0), op.x.extent(1), workspace);
+  with_storage(op.x.dtype(), [&]<class S>(S) {
+    run_column_sums(sums, PlainTerm<S>{innermost_rows<1>({op.x})},
+                    {.data = op.y.data<float>(), .accumulate = true}, stream);
+  });
 }
 
 void run(const ops::PoolTokens& op, cudaStream_t stream) {
@@ -107,13 +110,16 @@ void run(const ops::PoolTokens& op, cudaStream_t stream) {
     return;
   }
   const auto of = [](std::int64_t extent) { return static_cast<unsigned>(extent); };
-  run_column_sums({of(batch), of(tokens), of(width), 1, nullptr},
-                  PoolTerm{innermost_rows<1>({op.x}), of(tokens)},
-                  {.data = op.y.data<float>(),
-                   .batch_stride = op.y.stride(0),
-                   .scale = op.scale,
-                   .accumulate = op.write == ops::Write::accumulate},
-                  stream);
+  with_storage(op.x.dtype(), [&]<class S>(S) {
+    run_column_sums({of(batch), of(tokens), of(width), 1, nullptr},
+                    PoolTerm<S>{innermost_rows<1>({op.x}), of(tokens)},
+                    {.data = op.y.data<void>(),
+                     .narrow = op.y.dtype() == DType::bf16,
+                     .batch_stride = op.y.stride(0),
+                     .scale = op.scale,
+                     .accumulate = op.write == ops::Write::accumulate},
+                    stream);
+  });
 }
 
 std::size_t workspace_bytes(const ops::SquaredNorm& op) {

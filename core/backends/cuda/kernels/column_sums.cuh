@@ -21,16 +21,21 @@ struct ColumnSums {
   float* partial;  // [batches, parts, columns]; null where there is one part
 };
 
-// Where sums go: y[z · batch_stride + c · column_stride].
+// Where sums go: y[z · batch_stride + c · column_stride], in f32 or bf16.
 struct SumTarget {
-  float* data;
+  void* data;
+  bool narrow = false;  // bf16
   std::int64_t batch_stride = 0, column_stride = 1;
   float scale = 1;
   bool accumulate = false;
 
   __device__ void put(unsigned z, unsigned column, float sum) const {
-    float* y = data + z * batch_stride + column * column_stride;
-    *y = accumulate ? *y + scale * sum : scale * sum;
+    const std::int64_t at = z * batch_stride + column * column_stride;
+    narrow ? put_at(static_cast<BFloat16*>(data) + at, sum) : put_at(static_cast<float*>(data) + at, sum);
+  }
+  template <class S>
+  __device__ void put_at(S* y, float sum) const {
+    store(y, accumulate ? load(y) + scale * sum : scale * sum);
   }
 };
 
@@ -73,10 +78,11 @@ void run_column_sums(const ColumnSums& sums, const Term& term, const SumTarget& 
   if (sums.parts > 1) run_add_parts(sums, target, stream);
 }
 
+template <class S>
 struct PlainTerm {
   Rows<1> rows;
   __device__ float operator()(unsigned, unsigned row, unsigned column) const {
-    return rows.at(0, row)[column];
+    return load(rows.at<S>(0, row) + column);
   }
 };
 

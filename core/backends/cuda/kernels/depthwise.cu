@@ -13,12 +13,13 @@ namespace {
 constexpr int kThreads = 256, kChannels = 32, kPixels = 64;  // of a block
 constexpr int kStride = kChannels + 1;                       // of a tap's weights in shared memory
 
+template <class S>
 struct Images {  // [batch, height, width, channels]; null data: not given
-  float* data;
+  S* data;
   std::int64_t batch_stride, row_stride, column_stride;
   int height, width;
 
-  __device__ float* at(unsigned b, int row, int column, unsigned channel) const {
+  __device__ S* at(unsigned b, int row, int column, unsigned channel) const {
     return data + b * batch_stride + row * row_stride + column * column_stride + channel;
   }
   __device__ bool has(int row, int column) const {
@@ -26,9 +27,10 @@ struct Images {  // [batch, height, width, channels]; null data: not given
   }
 };
 
-Images images_of(const View& view) {
+template <class S>
+Images<S> images_of(const View& view) {
   if (!view) return {};
-  return {view.data<float>(),
+  return {view.data<S>(),
           view.stride(0),
           view.stride(1),
           view.stride(2),
@@ -39,26 +41,28 @@ Images images_of(const View& view) {
 // y[b,i,j,c] (+)= bias[c] + Σ x[b, i+u−top, j+v−left, c] · weight[c, w(u, v)] + residual[b,i,j,c], where
 // `flipped` reads the kernel backwards: the gradient of the input is the convolution of d_y with the flipped
 // kernel.
+template <class S>
 struct Window {
-  Images x, residual, y;
-  const float *weight, *bias;
+  Images<S> x, residual, y;
+  const S *weight, *bias;
   unsigned batch, channels;
   int kernel_height, kernel_width, top, left;
   bool flipped, accumulate;
 };
 
-__global__ void __launch_bounds__(kThreads) depthwise(const __grid_constant__ Window window) {
+template <class S>
+__global__ void __launch_bounds__(kThreads) depthwise(const __grid_constant__ Window<S> window) {
   float* weights = shared_memory();  // [taps][channels of the block], an odd stride: it is written by taps
   const int taps = window.kernel_height * window.kernel_width;
   const unsigned first_channel = blockIdx.y * kChannels, channel = first_channel + threadIdx.x;
   const int channels = min(kChannels, static_cast<int>(window.channels - first_channel));
   for (int i = static_cast<int>(threadIdx.y * kChannels + threadIdx.x); i < channels * taps; i += kThreads) {
     weights[i % taps * kStride + i / taps] =
-        window.weight[static_cast<std::int64_t>(first_channel) * taps + i];
+        load(window.weight + static_cast<std::int64_t>(first_channel) * taps + i);
   }
   __syncthreads();
   if (channel >= window.channels) return;
-  const float bias = window.bias ? window.bias[channel] : 0;
+  const float bias = window.bias ? load(window.bias + channel) : 0;
   for (unsigned n = threadIdx.y; n < kPixels; n += kThreads / kChannels) {
     const unsigned pixel = blockIdx.x * kPixels + n;
     const int j = static_cast<int>(pixel % window.y.width);
@@ -71,19 +75,20 @@ __global__ void __launch_bounds__(kThreads) depthwise(const __grid_constant__ Wi
         const int row = i + u - window.top, column = j + v - window.left;
         if (!window.x.has(row, column)) continue;
         const int tap = u * window.kernel_width + v;
-        sum += *window.x.at(b, row, column, channel) *
+        sum += load(window.x.at(b, row, column, channel)) *
                weights[(window.flipped ? taps - 1 - tap : tap) * kStride + static_cast<int>(threadIdx.x)];
       }
     }
-    if (window.residual.data) sum += *window.residual.at(b, i, j, channel);
-    float* y = window.y.at(b, i, j, channel);
-    *y = window.accumulate ? *y + sum : sum;
+    if (window.residual.data) sum += load(window.residual.at(b, i, j, channel));
+    S* y = window.y.at(b, i, j, channel);
+    store(y, window.accumulate ? load(y) + sum : sum);
   }
 }
 
-void launch_window(const Window& window, const View& y, cudaStream_t stream) {
+template <class S>
+void launch_window(const Window<S>& window, const View& y, cudaStream_t stream) {
   const std::int64_t pixels = y.elements() / y.extent(3), tiles = (pixels + kPixels - 1) / kPixels;
-  launch(depthwise,
+  launch(depthwise<S>,
          {.grid = {static_cast<unsigned>(tiles), (window.channels + kChannels - 1) / kChannels},
           .block = {kChannels, kThreads / kChannels},
           .stream = stream,
@@ -93,15 +98,17 @@ void launch_window(const Window& window, const View& y, cudaStream_t stream) {
 }
 
 // Terms of d_weight[c, tap z]: rows are the pixels of d_y.
+template <class S>
 struct TapTerm {
-  Images x, d_y;
+  Images<S> x, d_y;
   int kernel_width, top, left;
   __device__ float operator()(unsigned z, unsigned row, unsigned channel) const {
     const int j = static_cast<int>(row % d_y.width), i = static_cast<int>(row / d_y.width % d_y.height);
     const unsigned b = row / d_y.width / d_y.height;
     const int x_row = i + static_cast<int>(z) / kernel_width - top;
     const int x_column = j + static_cast<int>(z) % kernel_width - left;
-    return x.has(x_row, x_column) ? *d_y.at(b, i, j, channel) * *x.at(b, x_row, x_column, channel) : 0;
+    return x.has(x_row, x_column) ? load(d_y.at(b, i, j, channel)) * load(x.at(b, x_row, x_column, channel))
+                                  : 0;
   }
 };
 
@@ -121,40 +128,44 @@ void check_weight(const View& weight) {
 void run(const ops::Depthwise& op, cudaStream_t stream) {
   if (op.y.elements() == 0) return;
   check_weight(op.weight);
-  launch_window({.x = images_of(op.x),
-                 .residual = images_of(op.residual),
-                 .y = images_of(op.y),
-                 .weight = op.weight.data<float>(),
-                 .bias = op.bias ? op.bias.data<float>() : nullptr,
-                 .batch = static_cast<unsigned>(op.y.extent(0)),
-                 .channels = static_cast<unsigned>(op.y.extent(3)),
-                 .kernel_height = static_cast<int>(op.weight.extent(2)),
-                 .kernel_width = static_cast<int>(op.weight.extent(3)),
-                 .top = static_cast<int>(op.padding.top),
-                 .left = static_cast<int>(op.padding.left),
-                 .flipped = false,
-                 .accumulate = op.write == ops::Write::accumulate},
-                op.y, stream);
+  with_storage(op.x.dtype(), [&]<class S>(S) {
+    launch_window<S>({.x = images_of<S>(op.x),
+                      .residual = images_of<S>(op.residual),
+                      .y = images_of<S>(op.y),
+                      .weight = op.weight.data<S>(),
+                      .bias = op.bias ? op.bias.data<S>() : nullptr,
+                      .batch = static_cast<unsigned>(op.y.extent(0)),
+                      .channels = static_cast<unsigned>(op.y.extent(3)),
+                      .kernel_height = static_cast<int>(op.weight.extent(2)),
+                      .kernel_width = static_cast<int>(op.weight.extent(3)),
+                      .top = static_cast<int>(op.padding.top),
+                      .left = static_cast<int>(op.padding.left),
+                      .flipped = false,
+                      .accumulate = op.write == ops::Write::accumulate},
+                     op.y, stream);
+  });
 }
 
 void run(const ops::DepthwiseInputGradient& op, cudaStream_t stream) {
   if (op.d_x.elements() == 0) return;
   check_weight(op.weight);
   const auto height = static_cast<int>(op.weight.extent(2)), width = static_cast<int>(op.weight.extent(3));
-  launch_window({.x = images_of(op.d_y),
-                 .residual = images_of(op.residual),
-                 .y = images_of(op.d_x),
-                 .weight = op.weight.data<float>(),
-                 .bias = nullptr,
-                 .batch = static_cast<unsigned>(op.d_x.extent(0)),
-                 .channels = static_cast<unsigned>(op.d_x.extent(3)),
-                 .kernel_height = height,
-                 .kernel_width = width,
-                 .top = height - 1 - static_cast<int>(op.padding.top),
-                 .left = width - 1 - static_cast<int>(op.padding.left),
-                 .flipped = true,
-                 .accumulate = op.write == ops::Write::accumulate},
-                op.d_x, stream);
+  with_storage(op.d_y.dtype(), [&]<class S>(S) {
+    launch_window<S>({.x = images_of<S>(op.d_y),
+                      .residual = images_of<S>(op.residual),
+                      .y = images_of<S>(op.d_x),
+                      .weight = op.weight.data<S>(),
+                      .bias = nullptr,
+                      .batch = static_cast<unsigned>(op.d_x.extent(0)),
+                      .channels = static_cast<unsigned>(op.d_x.extent(3)),
+                      .kernel_height = height,
+                      .kernel_width = width,
+                      .top = height - 1 - static_cast<int>(op.padding.top),
+                      .left = width - 1 - static_cast<int>(op.padding.left),
+                      .flipped = true,
+                      .accumulate = op.write == ops::Write::accumulate},
+                     op.d_x, stream);
+  });
 }
 
 std::size_t workspace_bytes(const ops::DepthwiseWeightGradient& op) {
@@ -170,18 +181,22 @@ void run(const ops::DepthwiseWeightGradient& op, cudaStream_t stream) {
   check_weight(op.d_weight);
   ops::Workspace workspace(op.workspace);
   const ColumnSums sums = plan_taps(op, workspace);
-  run_column_sums(sums,
-                  TapTerm{images_of(op.x), images_of(op.d_y), static_cast<int>(op.d_weight.extent(3)),
-                          static_cast<int>(op.padding.top), static_cast<int>(op.padding.left)},
-                  {.data = op.d_weight.data<float>(),
-                   .batch_stride = 1,
-                   .column_stride = sums.batches,
-                   .accumulate = true},
-                  stream);
-  if (!op.d_bias) return;
   ops::Workspace again(op.workspace);  // the sums of the taps have been used by then: the stream is in order
-  run_column_sums(plan_column_sums(1, sums.rows, sums.columns, again), PlainTerm{innermost_rows<1>({op.d_y})},
-                  {.data = op.d_bias.data<float>(), .accumulate = true}, stream);
+  with_storage(op.x.dtype(), [&]<class S>(S) {
+    run_column_sums(
+        sums,
+        TapTerm<S>{images_of<S>(op.x), images_of<S>(op.d_y), static_cast<int>(op.d_weight.extent(3)),
+                   static_cast<int>(op.padding.top), static_cast<int>(op.padding.left)},
+        {.data = op.d_weight.data<float>(),
+         .batch_stride = 1,
+         .column_stride = sums.batches,
+         .accumulate = true},
+        stream);
+    if (!op.d_bias) return;
+    run_column_sums(plan_column_sums(1, sums.rows, sums.columns, again),
+                    PlainTerm<S>{innermost_rows<1>({op.d_y})},
+                    {.data = op.d_bias.data<float>(), .accumulate = true}, stream);
+  });
 }
 
 }  // namespace vretnet::cuda

@@ -11,6 +11,12 @@ struct Copy {
   static constexpr int kReads = 1, kWrites = 1;
   __device__ void operator()(const float* in, float* out) const { out[0] = in[0]; }
 };
+struct Widened : Copy {
+  static constexpr unsigned kWide = 0b01;
+};
+struct Narrowed : Copy {
+  static constexpr unsigned kWide = 0b10;
+};
 struct Constant {
   static constexpr int kReads = 0, kWrites = 1;
   float value;
@@ -25,8 +31,12 @@ struct Sum {
   static constexpr int kReads = 2, kWrites = 1;
   __device__ void operator()(const float* in, float* out) const { out[0] = in[0] + in[1]; }
 };
+struct BiasAdded : Sum {  // y, bias → y
+  static constexpr unsigned kWide = 0b011;
+};
 struct ScaledSum {  // x, scale, residual
   static constexpr int kReads = 3, kWrites = 1;
+  static constexpr unsigned kWide = 0b0100;
   __device__ void operator()(const float* in, float* out) const { out[0] = in[0] * in[1] + in[2]; }
 };
 struct Activated {  // activation(z) + residual
@@ -64,6 +74,7 @@ struct GatedGradient {  // g, x, d_y → d_g, d_x
 };
 struct Turned {  // even, odd, cosine, sine → even, odd
   static constexpr int kReads = 4, kWrites = 2;
+  static constexpr unsigned kWide = 0b110000;
   float scale, sign;
   __device__ void operator()(const float* in, float* out) const {
     const float sine = sign * in[3];
@@ -74,6 +85,7 @@ struct Turned {  // even, odd, cosine, sine → even, odd
 struct AdamWStep {  // parameter, gradient, first moment, second moment → parameter, first moment, second
                     // moment
   static constexpr int kReads = 4, kWrites = 3;
+  static constexpr unsigned kWide = kAllWide;
   const float *step_scalars, *squared_norm;
   float beta1, beta2, new1, new2, epsilon, weight_decay, max_norm;
   __device__ void operator()(const float* in, float* out) const {
@@ -94,6 +106,7 @@ struct AdamWStep {  // parameter, gradient, first moment, second moment → para
 };
 struct LerpStep {  // x, y
   static constexpr int kReads = 2, kWrites = 1;
+  static constexpr unsigned kWide = kAllWide;
   const float* step_scalars;
   __device__ void operator()(const float* in, float* out) const {
     out[0] = in[1] + step_scalars[ops::kEmaWeight] * (in[0] - in[1]);
@@ -104,7 +117,7 @@ struct LerpStep {  // x, y
 Strided every_second(const View& view, int first) {
   Strided half(view);
   const int innermost = half.rank - 1;
-  if (half.data) half.data += first * half.stride[innermost];
+  half.skip(first * half.stride[innermost]);
   half.extent[innermost] /= 2;
   half.stride[innermost] *= 2;
   return half;
@@ -114,7 +127,14 @@ Strided every_second(const View& view, int first) {
 
 void run(const ops::Convert& op, cudaStream_t stream) {
   if (op.y.elements() == 0) return;
-  run_elementwise<Copy>({op.y, op.x}, {}, stream, op.write == ops::Write::accumulate);
+  const bool accumulate = op.write == ops::Write::accumulate;
+  if (op.x.dtype() == op.y.dtype()) {
+    run_elementwise<Copy>({op.y, op.x}, {}, stream, accumulate);
+  } else if (op.x.dtype() == DType::bf16) {
+    run_elementwise<Widened>({op.y, op.x}, {}, stream, accumulate);
+  } else {
+    run_elementwise<Narrowed>({op.y, op.x}, {}, stream, accumulate);
+  }
 }
 
 void run_fill(const View& y, float value, cudaStream_t stream) {
@@ -126,8 +146,10 @@ void run(const ops::Patches& op, cudaStream_t stream) {
   if (op.y.elements() == 0) return;
   const std::int64_t p = op.patch, rows = op.x.extent(1) / p, columns = op.x.extent(2) / p;
   Strided x, y;
-  x.data = op.x.data<float>();
-  y.data = op.y.data<float>();
+  x.data = op.x.data<void>();
+  y.data = op.y.data<void>();
+  x.dtype = op.x.dtype();
+  y.dtype = op.y.dtype();
   struct Axis {
     std::int64_t extent, x, y;
   };
@@ -161,6 +183,12 @@ void run_epilogue(const View& z, const View& residual, const View& y, ops::Activ
                   ops::Write write, cudaStream_t stream) {
   if (y.elements() == 0) return;
   run_elementwise<Activated>({y, z, residual}, {kind}, stream, write == ops::Write::accumulate);
+}
+
+void run_wide_bias(const View& bias, const View& y, cudaStream_t stream) {
+  View rows = bias.broadcast(0, y.extent(-2));
+  for (int axis = y.rank() - 3; axis >= 0; --axis) rows = rows.broadcast(0, y.extent(axis));
+  run_elementwise<BiasAdded>({y, y, rows}, {}, stream);
 }
 
 void run(const ops::Activation& op, cudaStream_t stream) {

@@ -27,8 +27,9 @@ __device__ inline unsigned lane() {
   return threadIdx.x % kWarpSize;
 }
 
-float* address(const View& view) {
-  return view && view.elements() > 0 ? view.data<float>() : nullptr;
+template <class S = float>
+S* address(const View& view) {
+  return view && view.elements() > 0 ? view.data<S>() : nullptr;
 }
 
 // What the columns of a row add up to.
@@ -42,56 +43,65 @@ __device__ inline float row_sum(unsigned width, const Term& term) {
 struct Statistics {
   float center, inverse_deviation;
 };
-__device__ inline Statistics statistics_of(const float* x, unsigned width, bool centered, float epsilon) {
-  const float center = centered ? row_sum(width, [&](unsigned c) { return x[c]; }) / width : 0;
-  const float squares = row_sum(width, [&](unsigned c) { return (x[c] - center) * (x[c] - center); });
+template <class S>
+__device__ inline Statistics statistics_of(const S* x, unsigned width, bool centered, float epsilon) {
+  const float center = centered ? row_sum(width, [&](unsigned c) { return load(x + c); }) / width : 0;
+  const float squares = row_sum(width, [&](unsigned c) {
+    const float deviation = load(x + c) - center;
+    return deviation * deviation;
+  });
   return {center, 1 / sqrtf(squares / width + epsilon)};
 }
 
+template <class S>
 struct Norm {
-  const float *gain, *bias;         // null: 1 and 0
+  const S *gain, *bias;             // null: 1 and 0
   float *mean, *inverse_deviation;  // kept, or null
   float epsilon;
   bool centered, accumulate;
 };
 
 // Rows: y, x, g (optional: y is multiplied by swish(g)).
+template <class S>
 __global__ void __launch_bounds__(kRowThreads)
-    normalize(const __grid_constant__ Rows<3> rows, const __grid_constant__ Norm norm) {
+    normalize(const __grid_constant__ Rows<3> rows, const __grid_constant__ Norm<S> norm) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
-  float* y = rows.at(0, row);
-  const float *x = rows.at(1, row), *g = rows.at(2, row);
+  S* y = rows.at<S>(0, row);
+  const S *x = rows.at<S>(1, row), *g = rows.at<S>(2, row);
   const Statistics statistics = statistics_of(x, rows.width, norm.centered, norm.epsilon);
   for (unsigned c = lane(); c < rows.width; c += kWarpSize) {
-    float value = (x[c] - statistics.center) * statistics.inverse_deviation;
-    if (norm.gain) value = value * norm.gain[c] + norm.bias[c];
-    if (g) value *= activation(ops::ActivationKind::silu, g[c]);
-    y[c] = norm.accumulate ? y[c] + value : value;
+    float value = (load(x + c) - statistics.center) * statistics.inverse_deviation;
+    if (norm.gain) value = value * load(norm.gain + c) + load(norm.bias + c);
+    if (g) value *= activation(ops::ActivationKind::silu, load(g + c));
+    store(y + c, norm.accumulate ? load(y + c) + value : value);
   }
   if (lane() == 0 && norm.mean) norm.mean[row] = statistics.center;
   if (lane() == 0 && norm.inverse_deviation) norm.inverse_deviation[row] = statistics.inverse_deviation;
 }
 
 // Rows: d_x, x, d_y, residual (optional). Statistics are `norm`'s, or computed again where it has none.
+template <class S>
 __global__ void __launch_bounds__(kRowThreads)
-    normalize_gradient(const __grid_constant__ Rows<4> rows, const __grid_constant__ Norm norm) {
+    normalize_gradient(const __grid_constant__ Rows<4> rows, const __grid_constant__ Norm<S> norm) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
-  float* d_x = rows.at(0, row);
-  const float *x = rows.at(1, row), *d_y = rows.at(2, row), *residual = rows.at(3, row);
+  S* d_x = rows.at<S>(0, row);
+  const S *x = rows.at<S>(1, row), *d_y = rows.at<S>(2, row), *residual = rows.at<S>(3, row);
   const unsigned width = rows.width;
   const Statistics statistics = norm.mean ? Statistics{norm.mean[row], norm.inverse_deviation[row]}
                                           : statistics_of(x, width, norm.centered, norm.epsilon);
-  const auto gradient = [&](unsigned c) { return norm.gain ? d_y[c] * norm.gain[c] : d_y[c]; };
+  const auto gradient = [&](unsigned c) {
+    return norm.gain ? load(d_y + c) * load(norm.gain + c) : load(d_y + c);
+  };
   const auto normalized = [&](unsigned c) {
-    return (x[c] - statistics.center) * statistics.inverse_deviation;
+    return (load(x + c) - statistics.center) * statistics.inverse_deviation;
   };
   const float mean = norm.centered ? row_sum(width, gradient) / width : 0;
   const float slope = row_sum(width, [&](unsigned c) { return gradient(c) * normalized(c); }) / width;
   for (unsigned c = lane(); c < width; c += kWarpSize) {
     const float value = (gradient(c) - mean - normalized(c) * slope) * statistics.inverse_deviation;
-    d_x[c] = residual ? value + residual[c] : value;
+    store(d_x + c, residual ? value + load(residual + c) : value);
   }
 }
 
@@ -105,8 +115,8 @@ __global__ void __launch_bounds__(kRowThreads)
     cross_entropy(const __grid_constant__ Rows<3> rows, const __grid_constant__ Loss loss) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
-  const float *logits = rows.at(0, row), *targets = rows.at(1, row);
-  float* d_logits = rows.at(2, row);
+  const float *logits = rows.at<float>(0, row), *targets = rows.at<float>(1, row);
+  float* d_logits = rows.at<float>(2, row);
   const unsigned classes = rows.width;
   float largest = logits[0];
   for (unsigned c = lane(); c < classes; c += kWarpSize) largest = fmaxf(largest, logits[c]);
@@ -131,34 +141,39 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 // Rows: y, x.
+template <class S>
 __global__ void __launch_bounds__(kRowThreads) softmax(const __grid_constant__ Rows<2> rows) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
-  float* y = rows.at(0, row);
-  const float* x = rows.at(1, row);
+  S* y = rows.at<S>(0, row);
+  const S* x = rows.at<S>(1, row);
   float largest = -INFINITY;  // not x[0], which its own lane may have overwritten: y may be x
-  for (unsigned c = lane(); c < rows.width; c += kWarpSize) largest = fmaxf(largest, x[c]);
+  for (unsigned c = lane(); c < rows.width; c += kWarpSize) largest = fmaxf(largest, load(x + c));
   largest = warp_max(largest);
-  const float sum = row_sum(rows.width, [&](unsigned c) { return expf(x[c] - largest); });
-  for (unsigned c = lane(); c < rows.width; c += kWarpSize) y[c] = expf(x[c] - largest) / sum;
+  const float sum = row_sum(rows.width, [&](unsigned c) { return expf(load(x + c) - largest); });
+  for (unsigned c = lane(); c < rows.width; c += kWarpSize) store(y + c, expf(load(x + c) - largest) / sum);
 }
 
 // Rows: d_x, y, d_y.
+template <class S>
 __global__ void __launch_bounds__(kRowThreads) softmax_gradient(const __grid_constant__ Rows<3> rows) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
-  float* d_x = rows.at(0, row);
-  const float *y = rows.at(1, row), *d_y = rows.at(2, row);
-  const float mean = row_sum(rows.width, [&](unsigned c) { return d_y[c] * y[c]; });
-  for (unsigned c = lane(); c < rows.width; c += kWarpSize) d_x[c] = y[c] * (d_y[c] - mean);
+  S* d_x = rows.at<S>(0, row);
+  const S *y = rows.at<S>(1, row), *d_y = rows.at<S>(2, row);
+  const float mean = row_sum(rows.width, [&](unsigned c) { return load(d_y + c) * load(y + c); });
+  for (unsigned c = lane(); c < rows.width; c += kWarpSize)
+    store(d_x + c, load(y + c) * (load(d_y + c) - mean));
 }
 
 // Terms of d_gain: d_y · x̂.
+template <class S>
 struct GainTerm {
   Rows<2> rows;  // d_y, x
   const float *mean, *inverse_deviation;
   __device__ float operator()(unsigned, unsigned row, unsigned column) const {
-    return rows.at(0, row)[column] * ((rows.at(1, row)[column] - mean[row]) * inverse_deviation[row]);
+    return load(rows.at<S>(0, row) + column) *
+           ((load(rows.at<S>(1, row) + column) - mean[row]) * inverse_deviation[row]);
   }
 };
 
@@ -167,13 +182,15 @@ struct GainTerm {
 void run(const ops::LayerNorm& op, cudaStream_t stream) {
   if (op.x.elements() == 0) return;
   const auto rows = innermost_rows<3>({op.y, op.x, View()});
-  const Norm norm{.gain = address(op.gain),
-                  .bias = address(op.bias),
-                  .mean = address(op.mean),
-                  .inverse_deviation = address(op.inverse_deviation),
-                  .epsilon = op.epsilon,
-                  .centered = true};
-  launch(normalize, row_launch(rows.rows, stream), rows, norm);
+  with_storage(op.x.dtype(), [&]<class S>(S) {
+    const Norm<S> norm{.gain = address<S>(op.gain),
+                       .bias = address<S>(op.bias),
+                       .mean = address(op.mean),
+                       .inverse_deviation = address(op.inverse_deviation),
+                       .epsilon = op.epsilon,
+                       .centered = true};
+    launch(normalize<S>, row_launch(rows.rows, stream), rows, norm);
+  });
 }
 
 void run(const ops::LayerNormGradient& op, cudaStream_t stream) {
@@ -182,16 +199,18 @@ void run(const ops::LayerNormGradient& op, cudaStream_t stream) {
   ops::Workspace workspace(op.workspace);
   const auto rows = innermost_rows<2>({op.d_y, op.x});
   const ColumnSums sums = plan_column_sums(1, rows.rows, rows.width, workspace);
-  run_column_sums(sums, GainTerm{rows, address(op.mean), address(op.inverse_deviation)},
-                  {.data = address(op.d_gain), .accumulate = true}, stream);
-  run_column_sums(sums, PlainTerm{innermost_rows<1>({op.d_y})},
-                  {.data = address(op.d_bias), .accumulate = true}, stream);
-  const Norm norm{.gain = address(op.gain),
-                  .mean = address(op.mean),
-                  .inverse_deviation = address(op.inverse_deviation),
-                  .centered = true};
-  launch(normalize_gradient, row_launch(rows.rows, stream),
-         innermost_rows<4>({op.d_x, op.x, op.d_y, op.residual}), norm);
+  with_storage(op.x.dtype(), [&]<class S>(S) {
+    run_column_sums(sums, GainTerm<S>{rows, address(op.mean), address(op.inverse_deviation)},
+                    {.data = address(op.d_gain), .accumulate = true}, stream);
+    run_column_sums(sums, PlainTerm<S>{innermost_rows<1>({op.d_y})},
+                    {.data = address(op.d_bias), .accumulate = true}, stream);
+    const Norm<S> norm{.gain = address<S>(op.gain),
+                       .mean = address(op.mean),
+                       .inverse_deviation = address(op.inverse_deviation),
+                       .centered = true};
+    launch(normalize_gradient<S>, row_launch(rows.rows, stream),
+           innermost_rows<4>({op.d_x, op.x, op.d_y, op.residual}), norm);
+  });
 }
 
 std::size_t workspace_bytes(const ops::LayerNormGradient& op) {
@@ -204,10 +223,12 @@ void run_gated_norm(const View& x, const View& g, const View& y, ops::HeadNormKi
                     ops::Write write, cudaStream_t stream) {
   if (x.elements() == 0) return;
   const auto rows = innermost_rows<3>({y, x, g});
-  const Norm norm{.epsilon = epsilon,
-                  .centered = kind == ops::HeadNormKind::layer,
-                  .accumulate = write == ops::Write::accumulate};
-  launch(normalize, row_launch(rows.rows, stream), rows, norm);
+  with_storage(x.dtype(), [&]<class S>(S) {
+    const Norm<S> norm{.epsilon = epsilon,
+                       .centered = kind == ops::HeadNormKind::layer,
+                       .accumulate = write == ops::Write::accumulate};
+    launch(normalize<S>, row_launch(rows.rows, stream), rows, norm);
+  });
 }
 
 void run(const ops::HeadNorm& op, cudaStream_t stream) {
@@ -217,20 +238,23 @@ void run(const ops::HeadNorm& op, cudaStream_t stream) {
 void run(const ops::HeadNormGradient& op, cudaStream_t stream) {
   if (op.x.elements() == 0) return;
   const auto rows = innermost_rows<4>({op.d_x, op.x, op.d_y, View()});
-  const Norm norm{.epsilon = op.epsilon, .centered = op.kind == ops::HeadNormKind::layer};
-  launch(normalize_gradient, row_launch(rows.rows, stream), rows, norm);
+  with_storage(op.x.dtype(), [&]<class S>(S) {
+    const Norm<S> norm{.epsilon = op.epsilon, .centered = op.kind == ops::HeadNormKind::layer};
+    launch(normalize_gradient<S>, row_launch(rows.rows, stream), rows, norm);
+  });
 }
 
 void run(const ops::Softmax& op, cudaStream_t stream) {
   if (op.x.elements() == 0) return;
   const auto rows = innermost_rows<2>({op.y, op.x});
-  launch(softmax, row_launch(rows.rows, stream), rows);
+  with_storage(op.x.dtype(), [&]<class S>(S) { launch(softmax<S>, row_launch(rows.rows, stream), rows); });
 }
 
 void run(const ops::SoftmaxGradient& op, cudaStream_t stream) {
   if (op.y.elements() == 0) return;
   const auto rows = innermost_rows<3>({op.d_x, op.y, op.d_y});
-  launch(softmax_gradient, row_launch(rows.rows, stream), rows);
+  with_storage(op.y.dtype(),
+               [&]<class S>(S) { launch(softmax_gradient<S>, row_launch(rows.rows, stream), rows); });
 }
 
 void run(const ops::CrossEntropy& op, cudaStream_t stream) {

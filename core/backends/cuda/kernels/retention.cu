@@ -10,55 +10,18 @@
 //   128, grid (batch · heads, values / 64); a block walks the chunks in order. Shared memory: tiles of A, B
 //   (≤ 32 × d_k), C (≤ 32 × 64), scores (≤ 32 × 32) and the state (d_k × 64), 46 KiB at d_k = 64.
 #include <algorithm>
+#include <type_traits>
 
 #include "core/backends/cuda/kernels.h"
-#include "core/backends/cuda/kernels/rows.cuh"
-#include "core/backends/cuda/kernels/tiles.cuh"
-#include "core/backends/cuda/kernels/tokens.cuh"
+#include "core/backends/cuda/kernels/retention.cuh"
 #include "core/backends/cuda/launch.h"
 #include "core/ops/workspace.h"
 
 namespace vretnet::cuda {
 namespace {
 
-// A row of decays a head, [heads, chunk]. A shorter last chunk uses its beginning, or its end where `late`.
-struct Decays {
-  const float* data;
-  bool late;
-  __device__ const float* of(unsigned head, int chunk, int missing) const {
-    return data + static_cast<std::int64_t>(head) * chunk + (late ? missing : 0);
-  }
-};
-
-// One walk over the chunks: tokens read the state with `read`, then give to it with `write`.
-struct Sweep {
-  bool active, up, masked;  // masked: this sweep adds the tokens of one chunk to each other
-  Decays read, write;
-};
-
-struct StateView {  // [batch, heads, rows, columns]; null data: not given
-  float* data;
-  std::int64_t batch_stride, head_stride, row_stride, column_stride;
-  __device__ float* at(unsigned batch, unsigned head) const {
-    return data + batch * batch_stride + head * head_stride;
-  }
-};
-
-struct Retain {
-  Tokens a, b, c, y;
-  Sweep sweeps[2];
-  StateView state_in, state_out;  // of the first sweep
-  const float* mask;              // [heads, chunk, chunk]
-  int mask_row, mask_column;      // strides: exchanged for Dᵀ
-  int reach;  // D is 0 where the key is so many tokens or more behind (Dᵀ: before) the query
-  bool mask_is_transposed;
-  const float* carry;                       // [heads, 2]
-  const float *output_scale, *input_scale;  // [heads, tokens], null: 1
-  Turn turn_a, turn_b;
-  int tokens, chunk, heads, key_width, value_width, tile;
-};
-
-__device__ inline void clear_or_load_state(const Tile& state, const Retain& task, unsigned batch,
+template <class S>
+__device__ inline void clear_or_load_state(const Tile& state, const Retain<S>& task, unsigned batch,
                                            unsigned head, int first_column, int columns, bool given) {
   const int width = padded(columns), rows = padded(task.key_width);
   const float* source = given ? task.state_in.at(batch, head) : nullptr;
@@ -70,12 +33,8 @@ __device__ inline void clear_or_load_state(const Tile& state, const Retain& task
   }
 }
 
-// Whether no query of q0 … q0 + rows − 1 sees a key of k0 … k0 + keys − 1.
-__device__ inline bool all_masked(const Retain& task, int q0, int rows, int k0, int keys) {
-  return task.mask_is_transposed ? q0 - (k0 + keys - 1) >= task.reach : k0 - (q0 + rows - 1) >= task.reach;
-}
-
-__global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid_constant__ Retain task) {
+template <class S>
+__global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid_constant__ Retain<S> task) {
   const unsigned head = blockIdx.x % task.heads, batch = blockIdx.x / task.heads;
   const int first_column = static_cast<int>(blockIdx.y) * kTileColumns;
   const int columns = min(kTileColumns, task.value_width - first_column), width = padded(columns);
@@ -139,12 +98,12 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
           const float scale = task.output_scale
                                   ? task.output_scale[static_cast<std::int64_t>(head) * task.tokens + token]
                                   : 1;
-          float* y = task.y.at(batch, token, head) + first_column;
+          S* y = task.y.at(batch, token, head) + first_column;
           for (int j = 0; j < 4; ++j) {
             const int column = micro.column_of(j);
             if (column >= columns) continue;
             const float value = scale * sums.value[i][j];
-            y[column] = s == 0 ? value : y[column] + value;
+            store(y + column, s == 0 ? value : load(y + column) + value);
           }
         }
         if (q0 + tile < length) __syncthreads();  // the next rows take the place of a
@@ -184,12 +143,16 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
   }
 }
 
-void launch_retain(Retain task, std::int64_t batch, cudaStream_t stream) {
+template <class S>
+void launch_retain(Retain<S> task, std::int64_t batch, cudaStream_t stream) {
+  if constexpr (std::is_same_v<S, BFloat16>) {
+    if (fits_fragments(task)) return launch_retain_by_fragments(task, batch, stream);
+  }
   task.tile = std::min(kTileTokens, padded(std::min(task.chunk, task.tokens)));
   const int columns = std::min(kTileColumns, task.value_width);
   const int floats = 2 * tile_floats(task.tile, task.key_width) + tile_floats(task.tile, columns) +
                      tile_floats(task.tile, task.tile) + tile_floats(task.key_width, columns);
-  launch(retain,
+  launch(retain<S>,
          {.grid = {static_cast<unsigned>(batch * task.heads),
                    static_cast<unsigned>((task.value_width + kTileColumns - 1) / kTileColumns)},
           .block = {kTileThreads},
@@ -302,9 +265,10 @@ StateView state_of(const View& view, bool transposed) {
 }
 
 // Ret(a, b, c; D) → y, or with Dᵀ.
-Retain task_of(const auto& op, const Tables& tables, const View& a, const View& b, const View& c,
-               const View& y, bool transposed) {
-  Retain task{.a = Tokens(a), .b = Tokens(b), .c = Tokens(c), .y = Tokens(y)};
+template <class S>
+Retain<S> task_of(const auto& op, const Tables& tables, const View& a, const View& b, const View& c,
+                  const View& y, bool transposed) {
+  Retain<S> task{.a = Tokens<S>(a), .b = Tokens<S>(b), .c = Tokens<S>(c), .y = Tokens<S>(y)};
   const ops::RetentionPattern& pattern = op.pattern;
   const Decays xi{tables.xi, false}, zeta{tables.zeta, true}, xi_up{tables.xi_up, true},
       zeta_up{tables.zeta_up, false};
@@ -329,7 +293,7 @@ Retain task_of(const auto& op, const Tables& tables, const View& a, const View& 
 }
 
 View take_unnormalized(const ops::RetentionBlock& op, ops::Workspace& workspace) {
-  return workspace.take(DType::f32, op.v.shape());
+  return workspace.take(op.v.dtype(), op.v.shape());
 }
 
 std::size_t tables_bytes(const auto& op) {
@@ -352,11 +316,13 @@ void run(const ops::Retention& op, cudaStream_t stream) {
   if (op.q.elements() == 0) return;
   ops::Workspace workspace(op.workspace);
   const Tables tables = tables_of(op, workspace, &stream);
-  Retain task = task_of(op, tables, op.q, op.k, op.v, op.o, false);
-  task.output_scale = address(op.tables.row_scale);
-  task.state_in = state_of(op.state_in, false);
-  task.state_out = state_of(op.state_out, false);
-  launch_retain(task, op.q.extent(0), stream);
+  with_storage(op.q.dtype(), [&]<class S>(S) {
+    Retain<S> task = task_of<S>(op, tables, op.q, op.k, op.v, op.o, false);
+    task.output_scale = address(op.tables.row_scale);
+    task.state_in = state_of(op.state_in, false);
+    task.state_out = state_of(op.state_out, false);
+    launch_retain(task, op.q.extent(0), stream);
+  });
 }
 
 std::size_t workspace_bytes(const ops::RetentionBlock& op) {
@@ -372,14 +338,16 @@ void run(const ops::RetentionBlock& op, cudaStream_t stream) {
   ops::Workspace workspace(op.workspace);
   const Tables tables = tables_of(op, workspace, &stream);
   const View o = take_unnormalized(op, workspace);
-  Retain task = task_of(op, tables, op.q, op.k, op.v, o, false);
-  task.output_scale = address(op.tables.row_scale);
-  task.state_in = state_of(op.state_in, false);
-  task.state_out = state_of(op.state_out, false);
   for (const View& angles : {op.cosine, op.sine}) expect(!angles || angles.contiguous(), "angles have gaps");
-  task.turn_a = {address(op.cosine), address(op.sine), 1};
-  task.turn_b = {address(op.cosine), address(op.sine), op.key_scale};
-  launch_retain(task, op.q.extent(0), stream);
+  with_storage(op.q.dtype(), [&]<class S>(S) {
+    Retain<S> task = task_of<S>(op, tables, op.q, op.k, op.v, o, false);
+    task.output_scale = address(op.tables.row_scale);
+    task.state_in = state_of(op.state_in, false);
+    task.state_out = state_of(op.state_out, false);
+    task.turn_a = {address(op.cosine), address(op.sine), 1};
+    task.turn_b = {address(op.cosine), address(op.sine), op.key_scale};
+    launch_retain(task, op.q.extent(0), stream);
+  });
   run_gated_norm(o, op.g, op.y, op.head_norm, op.epsilon, op.write, stream);
 }
 
@@ -388,19 +356,21 @@ void run(const ops::RetentionGradient& op, cudaStream_t stream) {
   ops::Workspace workspace(op.workspace);
   const Tables tables = tables_of(op, workspace, &stream);
   const std::int64_t batch = op.q.extent(0);
-  Retain d_q = task_of(op, tables, op.d_o, op.v, op.k, op.d_q, false);
-  d_q.output_scale = address(op.tables.row_scale);
-  d_q.state_in = state_of(op.state_in, true);
-  launch_retain(d_q, batch, stream);
-  Retain d_k = task_of(op, tables, op.v, op.d_o, op.q, op.d_k, true);
-  d_k.input_scale = address(op.tables.row_scale);
-  d_k.state_in = state_of(op.d_state_out, true);
-  launch_retain(d_k, batch, stream);
-  Retain d_v = task_of(op, tables, op.k, op.q, op.d_o, op.d_v, true);
-  d_v.input_scale = address(op.tables.row_scale);
-  d_v.state_in = state_of(op.d_state_out, false);
-  d_v.state_out = state_of(op.d_state_in, false);
-  launch_retain(d_v, batch, stream);
+  with_storage(op.q.dtype(), [&]<class S>(S) {
+    Retain<S> d_q = task_of<S>(op, tables, op.d_o, op.v, op.k, op.d_q, false);
+    d_q.output_scale = address(op.tables.row_scale);
+    d_q.state_in = state_of(op.state_in, true);
+    launch_retain(d_q, batch, stream);
+    Retain<S> d_k = task_of<S>(op, tables, op.v, op.d_o, op.q, op.d_k, true);
+    d_k.input_scale = address(op.tables.row_scale);
+    d_k.state_in = state_of(op.d_state_out, true);
+    launch_retain(d_k, batch, stream);
+    Retain<S> d_v = task_of<S>(op, tables, op.k, op.q, op.d_o, op.d_v, true);
+    d_v.input_scale = address(op.tables.row_scale);
+    d_v.state_in = state_of(op.d_state_out, false);
+    d_v.state_out = state_of(op.d_state_in, false);
+    launch_retain(d_v, batch, stream);
+  });
 }
 
 }  // namespace vretnet::cuda

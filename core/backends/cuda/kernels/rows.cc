@@ -9,13 +9,19 @@ namespace vretnet::cuda {
 
 Strided::Strided(const View& view) {
   if (!view) return;
-  check(view.dtype() == DType::f32, "the cuda backend runs f32, not {}", name_of(view.dtype()));
+  check(wide_of(view.dtype()) == DType::f32, "the cuda backend runs f32 and bf16, not {}",
+        name_of(view.dtype()));
+  dtype = view.dtype();
   rank = view.rank();
   for (int axis = 0; axis < rank; ++axis) {
     extent[axis] = view.extent(axis);
     stride[axis] = view.stride(axis);
   }
-  if (view.elements() > 0) data = view.data<float>();
+  if (view.elements() > 0) data = view.data<void>();
+}
+
+void Strided::skip(std::int64_t elements) {
+  if (data) data = static_cast<char*>(data) + elements * static_cast<std::int64_t>(bytes_of(dtype));
 }
 
 void Strided::push_back(std::int64_t the_extent, std::int64_t the_stride) {
@@ -39,7 +45,7 @@ bool joins(const Strided* tensors, int count, int outer, int inner) {
 bool is_vector(const Strided& tensor, int innermost) {
   if (tensor.data == nullptr) return true;  // nothing is read
   if (tensor.stride[innermost] != 1 || tensor.extent[innermost] % 4 != 0) return false;
-  if (reinterpret_cast<std::uintptr_t>(tensor.data) % 16 != 0) return false;
+  if (reinterpret_cast<std::uintptr_t>(tensor.data) % (4 * bytes_of(tensor.dtype)) != 0) return false;
   for (int axis = 0; axis < innermost; ++axis) {
     if (tensor.stride[axis] % 4 != 0) return false;
   }
@@ -49,7 +55,10 @@ bool is_vector(const Strided& tensor, int innermost) {
 // The same tensors with as few axes as describe them; the innermost is left alone unless `merge`.
 void simplify(std::array<Strided, 8>& tensors, int count, bool merge) {
   std::array<Strided, 8> simple;
-  for (int n = 0; n < count; ++n) simple[n].data = tensors[n].data;
+  for (int n = 0; n < count; ++n) {
+    simple[n].data = tensors[n].data;
+    simple[n].dtype = tensors[n].dtype;
+  }
   const int rank = tensors[0].rank;
   const auto push = [&](int axis) {
     for (int n = 0; n < count; ++n) simple[n].push_back(tensors[0].extent[axis], tensors[n].stride[axis]);

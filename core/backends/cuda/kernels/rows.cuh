@@ -2,7 +2,8 @@
 // memory.
 //   host:   const Rows<2> rows = merged_rows<2>({x, y});      width as long as memory allows
 //           const Rows<2> rows = innermost_rows<2>({x, y});   a row is the innermost axis
-//   device: rows.at(n, row) is the first element of row `row` of tensor n, or null where it was not given.
+//   device: rows.at<S>(n, row) is the first element of row `row` of tensor n, stored in S; null where the
+//           tensor was not given.
 #pragma once
 
 #include <gpu.h>
@@ -18,16 +19,17 @@ constexpr int kOuterAxes = 5;
 
 template <int N>
 struct Rows {
-  float* data[N];
+  void* data[N];
   std::int64_t stride[N][kOuterAxes];  // of the outer axes, the fastest first
   int inner[N];                        // stride within a row
   unsigned extent[kOuterAxes];
   int axes;
   unsigned width, rows;
-  bool vector;  // in every tensor every four elements of a row begin at a multiple of 16 bytes
+  bool vector;  // in every tensor every four elements of a row begin at a multiple of their size
 
-  __device__ float* at(int n, unsigned row) const {
-    float* first = data[n];
+  template <class S>
+  __device__ S* at(int n, unsigned row) const {
+    S* first = static_cast<S*>(data[n]);
     if (first == nullptr) return first;
     for (int axis = 0; axis < axes; ++axis) {
       first += static_cast<std::int64_t>(row % extent[axis]) * stride[n][axis];
@@ -42,19 +44,18 @@ struct Rows {
 struct Quad {
   float value[4];
 };
-template <int N>
-__device__ inline Quad read_elements(const Rows<N>& rows, int n, const float* row, unsigned column,
-                                     bool four) {
+template <class S, int N>
+__device__ inline Quad read_elements(const Rows<N>& rows, int n, const S* row, unsigned column, bool four) {
   if (row == nullptr) return {{0, 0, 0, 0}};
-  if (!four) return {{row[static_cast<std::int64_t>(column) * rows.inner[n]], 0, 0, 0}};
+  if (!four) return {{load(row + static_cast<std::int64_t>(column) * rows.inner[n]), 0, 0, 0}};
   const float4 quad = load4(row + column);
   return {{quad.x, quad.y, quad.z, quad.w}};
 }
-template <int N>
-__device__ inline void write_elements(const Rows<N>& rows, int n, float* row, unsigned column,
-                                      const Quad& quad, bool four) {
+template <class S, int N>
+__device__ inline void write_elements(const Rows<N>& rows, int n, S* row, unsigned column, const Quad& quad,
+                                      bool four) {
   if (!four) {
-    row[static_cast<std::int64_t>(column) * rows.inner[n]] = quad.value[0];
+    store(row + static_cast<std::int64_t>(column) * rows.inner[n], quad.value[0]);
   } else {
     store4(row + column, make_float4(quad.value[0], quad.value[1], quad.value[2], quad.value[3]));
   }
@@ -65,18 +66,20 @@ __device__ inline void write_elements(const Rows<N>& rows, int n, float* row, un
 // A View without the limit of rank 5, with its address on the device.
 struct Strided {
   static constexpr int kMaxAxes = kOuterAxes + 1;
-  float* data = nullptr;
+  void* data = nullptr;
+  DType dtype = DType::f32;
   int rank = 0;
   std::int64_t extent[kMaxAxes] = {}, stride[kMaxAxes] = {};
 
   Strided() = default;
   Strided(const View& view);  // NOLINT(google-explicit-constructor): kernels are called with views
   void push_back(std::int64_t the_extent, std::int64_t the_stride);
+  void skip(std::int64_t elements);  // the first so many
 };
 
 namespace detail {
 struct RowsOutput {
-  float** data;
+  void** data;
   std::int64_t (*stride)[kOuterAxes];
   int* inner;
   unsigned* extent;

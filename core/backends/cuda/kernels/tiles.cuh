@@ -54,7 +54,8 @@ class TileRoom {
 
 // tile = `rows` rows of `columns` elements each, scaled, and row by row where there are weights; zero up to
 // `padded_rows` rows and padded(columns). Lanes read neighbouring columns.
-__device__ inline void load_tile(const Tile& tile, const float* source, std::int64_t row_stride, int rows,
+template <class S>
+__device__ inline void load_tile(const Tile& tile, const S* source, std::int64_t row_stride, int rows,
                                  int padded_rows, int columns, const float* weights = nullptr,
                                  float scale = 1) {
   const int width = padded(columns);
@@ -62,7 +63,7 @@ __device__ inline void load_tile(const Tile& tile, const float* source, std::int
     const int r = i / width, c = i % width;
     float value = 0;
     if (r < rows && c < columns) {
-      value = scale * source[r * row_stride + c];
+      value = scale * load(source + r * row_stride + c);
       if (weights) value *= weights[r];
     }
     tile(r, c) = value;
@@ -76,9 +77,9 @@ struct Turn {
 };
 // As load_tile, with the pairs of columns (2j, 2j + 1) of the tokens from `first_token` on turned and scaled.
 // An even number of columns.
-__device__ inline void load_turned_tile(const Tile& tile, const float* source, std::int64_t row_stride,
-                                        int rows, int padded_rows, int columns, const Turn& turn,
-                                        int first_token) {
+template <class S>
+__device__ inline void load_turned_tile(const Tile& tile, const S* source, std::int64_t row_stride, int rows,
+                                        int padded_rows, int columns, const Turn& turn, int first_token) {
   if (turn.cosine == nullptr) {
     return load_tile(tile, source, row_stride, rows, padded_rows, columns, nullptr, turn.scale);
   }
@@ -87,11 +88,12 @@ __device__ inline void load_turned_tile(const Tile& tile, const float* source, s
     const int r = i / pairs, j = i % pairs;
     float even = 0, odd = 0;
     if (r < rows && j < angles) {  // columns are even
-      const float* pair = source + r * row_stride + 2 * j;
+      const S* pair = source + r * row_stride + 2 * j;
+      const float first = load(pair), second = load(pair + 1);
       const std::int64_t angle = static_cast<std::int64_t>(first_token + r) * angles + j;
       const float cosine = turn.cosine[angle], sine = turn.sine[angle];
-      even = (pair[0] * cosine - pair[1] * sine) * turn.scale;
-      odd = (pair[0] * sine + pair[1] * cosine) * turn.scale;
+      even = (first * cosine - second * sine) * turn.scale;
+      odd = (first * sine + second * cosine) * turn.scale;
     }
     tile(r, 2 * j) = even;
     tile(r, 2 * j + 1) = odd;
