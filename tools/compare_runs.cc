@@ -80,11 +80,10 @@ datasets::OpenedSplit open_images(const std::string& data_dir, const std::string
   if (opened.part == split) return opened;  // it lies on disk
   for (const ComparedRun* run : runs) {
     if (run->recipe.empty()) {
-      throw DataError(
-          fmt::format("{} has no {} folder, and which of its images '{}' was trained on is not known: it "
-                      "lies in no run's "
-                      "folder. --split all compares on all images of a folder that no run was trained on",
-                      data_dir, split, run->name));
+      throw DataError(fmt::format(
+          "{} has no {} folder, and which of its images '{}', which lies in no run's folder, was "
+          "trained on is not known; --split all takes all images, where no run was trained on them",
+          data_dir, split, run->name));
     }
     if (division_of(*run) == division) continue;
     throw DataError(fmt::format(
@@ -164,10 +163,9 @@ class Answering {
     for (const training::Prediction& each : predictions) images.push_back(each.index);
     if (images_.empty()) images_ = images;
     if (images_ == images) return;
-    throw DataError(
-        fmt::format("{}: {} images could be read for '{}', {} for those before, or others: it "
-                    "has changed meanwhile",
-                    data_dir_, images.size(), run.name, images_.size()));
+    throw DataError(fmt::format(
+        "{} has changed meanwhile: {} images could be read for '{}', {} or others for those before",
+        data_dir_, images.size(), run.name, images_.size()));
   }
 
   const CompareRunsFlags& flags_;
@@ -196,6 +194,8 @@ int compare_runs(const CompareRunsFlags& flags) {
   const ResultFormat format = result_format(flags.format, flags.output);
   if (format == ResultFormat::jsonl)
     throw UsageError(fmt::format("--output: '{}', expected .md, .csv, .json or a text file", flags.output));
+  if (const fs::path folder = fs::path(flags.output).parent_path(); !folder.empty() && !fs::exists(folder))
+    throw UsageError(fmt::format("--output: the folder of '{}' does not exist", flags.output));
   const Groups groups = compared_groups(flags.runs, flags.groups);
   const ComparedGroup* against = group_called(flags.against, groups);
   const std::vector<const ComparedRun*> runs = all_runs(groups);

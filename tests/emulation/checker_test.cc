@@ -243,7 +243,9 @@ TEST_P(RemovedBarriers, AreMissed) {
   EXPECT_GT(most.block + most.warp, 0);
   for (int i = 0; i < most.block - GetParam().idle; ++i)
     EXPECT_TRUE(run({.block = i})) << "without __syncthreads " << i;
-  if (GetParam().dtype == DType::bf16) EXPECT_GT(most.warp, 0) << "not the kernel for tensor cores";
+  if (GetParam().dtype == DType::bf16) {
+    EXPECT_GT(most.warp, 0) << "not the kernel for tensor cores";
+  }
   for (int i = 0; i < std::min(most.warp, GetParam().warp_barriers); ++i)
     EXPECT_TRUE(run({.warp = i})) << "without __syncwarp " << i;
   reset();

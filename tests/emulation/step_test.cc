@@ -19,9 +19,11 @@ class CudaEmulatedStep : public OnTinyMachines {};
 // batches a step and a short last one, too; with branches that are dropped, which every step draws anew; in
 // bf16 the copy of the weights is part of it.
 TEST_F(CudaEmulatedStep, CapturedEqualsEagerBitForBit) {
-  for (const auto& [accumulation, drop_path, dtype] :
-       {std::tuple{1, 0.0, DType::f32}, {2, 0.0, DType::f32}, {2, 0.5, DType::f32}, {1, 0.0, DType::bf16},
-        {2, 0.5, DType::bf16}}) {
+  for (const auto& [accumulation, drop_path, dtype] : {std::tuple{1, 0.0, DType::f32},
+                                                       {2, 0.0, DType::f32},
+                                                       {2, 0.5, DType::f32},
+                                                       {1, 0.0, DType::bf16},
+                                                       {2, 0.5, DType::bf16}}) {
     TinyPlan plan{.samples = 11, .accumulation = accumulation, .drop_path = drop_path, .dtype = dtype};
     TinyMachines captured(plan);
     plan.eager = true;

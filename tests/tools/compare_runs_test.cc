@@ -254,6 +254,8 @@ TEST_F(CompareRunsTest, MistakesAreNamed) {
                {"'a/best.safetensors' comes twice", "'a'"});
   expect_error(command + Arguments{"--group", "a/1"}, 2, {"--group: 'a/1', expected NAME=RUN,RUN"});
   expect_error(command + Arguments{"a", "--against", "b"}, 2, {"--against", "no group is called 'b'"});
+  expect_error(command + Arguments{"a", "-o", "nowhere/table.md"}, 2, {"--output", "nowhere/table.md"});
+  expect_error(command + Arguments{"a", "-o", "table.jsonl"}, 2, {"--output", ".json"});
   expect_error({"eval", "-d", "data", "compare", "a"}, 2, {"--data-dir", "stands before 'compare'"});
   expect_error({"eval", "-d", "data"}, 2, {"--model is missing"});
   expect_error({"eval", "-m", "a/best.safetensors"}, 2, {"--data-dir is missing"});
