@@ -62,5 +62,12 @@ for seed in ${SEEDS:-1 2}; do
     touch "$run/done"
   done <<< "$rows"
 done
-"$vretnet" eval compare "$folder"/*-[0-9]* --against vretnet_pico_patch4_32_local -o "$folder/table.md"
+groups=()
+while IFS='|' read -r name _; do
+  name="${name//[[:space:]]/}"
+  [ -n "$name" ] || continue
+  runs=$(ls -d "$folder/$name"-[0-9]* | paste -sd,)
+  groups+=(--group "$name=$runs")
+done <<< "$rows"
+"$vretnet" eval compare "${groups[@]}" --against winner -o "$folder/table.md"
 cat "$folder/table.md"

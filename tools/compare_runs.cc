@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 #include "core/base/did_you_mean.h"
@@ -67,14 +68,24 @@ Division division_of(const ComparedRun& run) {
   return {recipe_value(run, "val-split"), run.seed};
 }
 
+// A value of a run's config.toml; where it has none, `number` stays.
+template <class Number>
+void read_number(const std::string& text, const char* key, const ComparedRun& run, Number& number) {
+  if (text.empty()) return;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw UsageError(fmt::format("{}: {} = {}, expected a number",
+                                 (run.file.parent_path() / "config.toml").string(), key, text));
+}
+
 // The part of the data that all are compared on. Where training divided the data, a run of another seed or
 // share was trained on some of what this one kept aside.
 datasets::OpenedSplit open_images(const std::string& data_dir, const std::string& split,
                                   const std::vector<const ComparedRun*>& runs) {
   const Division division = division_of(*runs.front());
   datasets::DataOptions options;
-  if (!division.val_split.empty()) options.val_split = std::stod(division.val_split);
-  if (!division.seed.empty()) options.seed = std::stoull(division.seed);
+  read_number(division.val_split, "val-split", *runs.front(), options.val_split);
+  read_number(division.seed, "seed", *runs.front(), options.seed);
   const datasets::OpenedSplit opened =
       naming("--data-dir", [&] { return datasets::open_split(data_dir, split, options); });
   if (opened.part == split) return opened;  // it lies on disk
@@ -121,7 +132,7 @@ class Answering {
       auto known =
           flags_.predictions.empty() ? std::nullopt : find_predictions(flags_.predictions, origin, images);
       if (known) {
-        say_verbose(fmt::format("{}: answers from {}", name, flags_.predictions));
+        say(fmt::format("{}: answers from {}", name, flags_.predictions));
       } else {
         known = evaluate(model, condition, name);
         if (!flags_.predictions.empty()) {
@@ -199,6 +210,11 @@ int compare_runs(const CompareRunsFlags& flags) {
   const Groups groups = compared_groups(flags.runs, flags.groups);
   const ComparedGroup* against = group_called(flags.against, groups);
   const std::vector<const ComparedRun*> runs = all_runs(groups);
+  for (const ComparedRun* run : runs) {
+    if (run->epochs && run->epochs->done < run->epochs->asked)
+      say(fmt::format("warning: '{}' has trained {} of {} epochs", run->name, run->epochs->done,
+                      run->epochs->asked));
+  }
   const std::string data_dir = flags.data_dir.empty() ? common_data_dir(runs) : flags.data_dir;
   const datasets::OpenedSplit opened = open_images(data_dir, flags.split, runs);
   const std::string data =

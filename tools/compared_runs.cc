@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 #include <sstream>
 
@@ -20,6 +21,24 @@ namespace {
 namespace fs = std::filesystem;
 using Recipe = std::map<std::string, std::string>;
 
+// How far a run has come, from its metrics; nothing where they cannot be read.
+std::optional<EpochsOfRun> epochs_of(const fs::path& folder, const Recipe& recipe) {
+  std::istringstream rows(read_text(folder / "metrics.csv"));
+  EpochsOfRun epochs;
+  for (std::string row; std::getline(rows, row);)
+    std::from_chars(row.data(), row.data() + row.size(), epochs.done);
+  for (const char* key : {"epochs", "cooldown-epochs"}) {
+    const auto text = recipe.find(key);
+    std::int64_t count = 0;
+    if (text != recipe.end())
+      std::from_chars(text->second.data(), text->second.data() + text->second.size(), count);
+    epochs.asked += count;
+  }
+  const auto patience = recipe.find("patience");
+  if (patience != recipe.end() && patience->second != "0") return std::nullopt;  // it may end earlier
+  return epochs.asked > 0 ? std::optional(epochs) : std::nullopt;
+}
+
 ComparedRun read_run(const std::string& named) {
   ComparedRun run{.name = named, .file = trained_file(named)};
   const fs::path folder = run.file.has_parent_path() ? run.file.parent_path() : fs::path(".");
@@ -27,7 +46,10 @@ ComparedRun read_run(const std::string& named) {
   if (fs::exists(recipe)) {
     for (const TomlEntry& entry : parse_toml(read_text(recipe), recipe.string()))
       run.recipe[entry.key] = fmt::format("{}", fmt::join(entry.values, ","));
+    run.recipe.insert(later_recipe_keys().begin(), later_recipe_keys().end());
+    run.recipe.erase("checkpoint-activations");  // once written; no part of what a run computes
     run.seed = run.recipe["seed"];
+    run.epochs = epochs_of(folder, run.recipe);
     run.recipe.erase("seed");
     run.recipe["file"] = run.file.filename().string();
     run.timing = read_run_timing(folder);
@@ -105,10 +127,16 @@ ComparedGroup explicit_group(const std::string& text) {
 
 void check_group(const ComparedGroup& group) {
   const ComparedRun& first = group.runs.front();
+  std::map<std::string, std::string> run_of_seed;
   for (const ComparedRun& run : group.runs) {
-    if (run.config == first.config) continue;
-    throw UsageError(fmt::format("'{}' and '{}' are not seeds of one model, as the group '{}' says",
-                                 first.name, run.name, group.name));
+    if (run.config != first.config)
+      throw UsageError(fmt::format("'{}' and '{}' are not seeds of one model, as the group '{}' says",
+                                   first.name, run.name, group.name));
+    const auto [before, is_new] = run_of_seed.emplace(run.seed, run.name);
+    if (!is_new && !run.seed.empty())
+      throw UsageError(fmt::format(
+          "'{}' and '{}' have one recipe and one seed ({}): a repetition says nothing of other seeds",
+          before->second, run.name, run.seed));
   }
 }
 

@@ -36,8 +36,7 @@ CLI::Validator device_name() {
 const std::string& backend_name(const MachineFlags& flags) {
   const bool on_gpu = flags.device.starts_with("cuda");
   if (flags.precision == "bf16" && !on_gpu) {
-    throw UsageError(
-        "--precision: 'bf16' needs --device cuda; on the cpu it would be slower than f32, not faster");
+    throw UsageError("--precision: 'bf16' needs --device cuda; the cpu computes in f32 or int8");
   }
   return on_gpu ? flags.device : flags.backend;
 }

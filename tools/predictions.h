@@ -36,7 +36,7 @@ nlohmann::json model_identity(const std::filesystem::path& file);
 struct AnswerOrigin {
   nlohmann::json model, images;  // identities
   std::string images_with;       // a disturbance's name or another size, or "" for images as they are
-  std::string tta, precision;    // "none"; "f32" or "int8"
+  std::string tta, precision;    // "none"; "f32", "int8" or "bf16"
 };
 
 // predictions.csv has the columns file, true, predicted, correct (1 or 0), probability (of the predicted

@@ -99,7 +99,10 @@ void apply_overrides(vision::ModelConfig& config, const std::map<std::string, st
   for (const ModelFlag& flag : kModelFlags) {
     const auto text = overrides.find(flag.key);
     if (text == overrides.end() || text->second.empty()) continue;
-    vision::set_config_value(config, flag.key, text->second, name_of(flag));
+    const bool two_numbers =
+        flag.key == std::string_view("image_size") || flag.key == std::string_view("base_grid");
+    vision::set_config_value(config, flag.key, two_numbers ? with_comma(text->second) : text->second,
+                             name_of(flag));
   }
 }
 

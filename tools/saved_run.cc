@@ -83,10 +83,22 @@ void check_same_images(const SavedRun& saved, const json& images, const RunFolde
                                saved.images.dump(), images.dump()));
 }
 
+const std::map<std::string, std::string>& later_recipe_keys() {
+  static const std::map<std::string, std::string> keys = {{"drop-path", "0"}};
+  return keys;
+}
+
 std::vector<MovedPath> moved_paths(const RunFolder& folder, const std::string& recipe_text) {
   const std::string where = folder.file("config.toml").string();
-  const std::vector<Line> before = lines_of(read_text(folder.file("config.toml"))),
-                          now = lines_of(recipe_text);
+  std::vector<Line> before = lines_of(read_text(folder.file("config.toml")));
+  const std::vector<Line> now = lines_of(recipe_text);
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    const auto later = later_recipe_keys().find(now[i].key);
+    const auto written = [&](const Line& line) { return line.key == now[i].key; };
+    if (later == later_recipe_keys().end() || std::any_of(before.begin(), before.end(), written)) continue;
+    before.insert(before.begin() + static_cast<std::ptrdiff_t>(std::min(i, before.size())),
+                  {fmt::format("{} = {}", later->first, later->second), later->first});
+  }
   std::vector<MovedPath> moved;
   for (std::size_t i = 0; i < std::max(before.size(), now.size()); ++i) {
     const Line was = i < before.size() ? before[i] : Line{}, is = i < now.size() ? now[i] : Line{};

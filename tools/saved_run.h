@@ -38,6 +38,9 @@ void check_same_classes(const SavedRun& saved, const std::vector<std::string>& c
                         const RunFolder& folder);
 void check_same_images(const SavedRun& saved, const nlohmann::json& images, const RunFolder& folder);
 
+// Keys of config.toml that earlier versions did not write, and what they did then.
+const std::map<std::string, std::string>& later_recipe_keys();
+
 // A path of the recipe that is another one than in the folder's config.toml.
 struct MovedPath {
   std::string key, before, now;  // "data-dir", "/old/photos", "/new/photos"

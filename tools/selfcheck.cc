@@ -30,9 +30,11 @@ int selfcheck(const MachineFlags& flags, const std::string& filter) {
   std::vector<conformance::Case> cases = conformance::conformance_cases();
   std::erase_if(cases,
                 [&](const conformance::Case& each) { return each.name.find(filter) == std::string::npos; });
-  if (cases.empty()) throw UsageError(fmt::format("--filter: no case has '{}' in its name", filter));
   const DType dtype = pass_options(flags, layers::Mode::inference).dtype;
   std::erase_if(cases, [&](const conformance::Case& each) { return !conformance::exists_in(dtype, each); });
+  if (cases.empty()) {
+    throw UsageError(fmt::format("--filter: no case in {} has '{}' in its name", name_of(dtype), filter));
+  }
   Progress progress("selfcheck", static_cast<std::int64_t>(cases.size()), "case");
   std::int64_t done = 0;
   for (const conformance::Case& each : cases) {

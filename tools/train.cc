@@ -16,10 +16,23 @@ namespace {
 
 // Flags that say how a run is carried out, not what it computes: they stay out of config.toml, and may change
 // on resume.
-const std::vector<std::string> kNotRecipe = {"output",  "resume",     "config",           "workers",
-                                             "cache",   "threads",    "verbose",          "quiet",
-                                             "color",   "progress",   "dry-run",          "device",
-                                             "backend", "top-losses", "save-every-steps", "max-skip-share"};
+const std::vector<std::string> kNotRecipe = {"output",
+                                             "resume",
+                                             "config",
+                                             "workers",
+                                             "cache",
+                                             "threads",
+                                             "verbose",
+                                             "quiet",
+                                             "color",
+                                             "progress",
+                                             "dry-run",
+                                             "device",
+                                             "backend",
+                                             "top-losses",
+                                             "save-every-steps",
+                                             "max-skip-share",
+                                             "checkpoint-activations"};
 
 // Where it lies from wherever the run is continued.
 std::string lasting_path(const std::string& path) {

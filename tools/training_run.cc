@@ -242,7 +242,9 @@ void TrainingRun::resume_folder() {
   check_same_images(*saved_, image_counts(), *folder_);
   training::load_state(folder_->state(), *backend_, *trainer_);
   best_ = saved_->best;
-  timing_ = read_run_timing(folder_->path()).value_or(RunTiming());
+  const std::optional<RunTiming> timing = read_run_timing(folder_->path());
+  times_whole_run_ = timing.has_value();
+  timing_ = timing.value_or(RunTiming());
   folder_->cut_back(saved_->files);
   for (const MovedPath& path : moved_) say(fmt::format("{} was {}, is {}", path.key, path.before, path.now));
   if (!moved_.empty()) write_file_atomically(folder_->file("config.toml"), recipe_text_);
@@ -307,8 +309,8 @@ bool TrainingRun::validate() {
           return !interrupt_requested();
         });
     progress.finish();
+    if (interrupt_requested()) return false;  // it begins anew on resume
     take_time(timing_.validation_seconds);
-    if (interrupt_requested()) return false;
     if (!std::isfinite(evaluation.loss)) {
       throw RunError(
           fmt::format("the validation loss is {} after epoch {}: try a lower --lr, more "
@@ -389,7 +391,7 @@ nlohmann::json TrainingRun::image_counts() const {
 
 void TrainingRun::commit() {
   write_skipped();
-  write_file_atomically(folder_->file(kTimingName), to_json(timing_));
+  if (times_whole_run_) write_file_atomically(folder_->file(kTimingName), to_json(timing_));
   const SavedRun run{description_, best_, image_counts(), class_weights_, folder_->lengths()};
   training::save_state(folder_->state(), *backend_, *trainer_, to_metadata(run));
   vision::save_classifier(folder_->file("last.safetensors"), description_, model_->parameters(),

@@ -76,6 +76,7 @@ class TrainingRun {
   std::vector<MovedPath> moved_;   // since then
   BestEpoch best_;
   RunTiming timing_;
+  bool times_whole_run_ = true;                 // not where an older program began it
   std::chrono::steady_clock::time_point mark_;  // up to here time has been taken
 
   double epoch_rate_ = 0, epoch_seconds_ = 0;  // of the last epoch, for the terminal only

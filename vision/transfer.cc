@@ -57,8 +57,11 @@ std::vector<float> resample_positions(const std::vector<float>& positions, std::
 
 void keep_base_grid(ModelConfig& config, const ModelConfig& from) {
   if (config.mixer != MixerKind::retention || config.base_grid[0] != 0) return;
-  if (grid_of(config) == grid_of(from)) return;
-  config.base_grid = {from.rows(), from.columns()};
+  if (from.base_grid[0] != 0) {
+    config.base_grid = from.base_grid;
+  } else if (!(grid_of(config) == grid_of(from))) {
+    config.base_grid = {from.rows(), from.columns()};
+  }
 }
 
 StartValues start_values(const Classifier& file, const VisionModel& model, std::uint64_t seed) {

@@ -1,5 +1,6 @@
 #include "core/retention/decay.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <optional>
@@ -36,9 +37,9 @@ std::optional<Distance> distance(const RetentionPattern& pattern, std::int64_t n
   return Distance{.lines = std::abs(lines)};
 }
 
-// δ of one of `steps` equal steps that together decay as one of δ does.
+// δ of one of `steps` equal steps that together decay as one of δ does; below 1, however few they are.
 double part_of_step(double delta, double steps) {
-  return steps == 1 ? delta : -std::expm1(std::log1p(-delta) / steps);
+  return steps == 1 ? delta : std::min(-std::expm1(std::log1p(-delta) / steps), 1 - 0x1p-53);
 }
 
 // γ^0 … γ^most.

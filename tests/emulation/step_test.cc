@@ -25,6 +25,7 @@ TEST_F(CudaEmulatedStep, CapturedEqualsEagerBitForBit) {
                                                        {1, 0.0, DType::bf16},
                                                        {2, 0.5, DType::bf16}}) {
     TinyPlan plan{.samples = 11, .accumulation = accumulation, .drop_path = drop_path, .dtype = dtype};
+    plan.checkpoint = accumulation == 2;
     TinyMachines captured(plan);
     plan.eager = true;
     TinyMachines eager(plan);

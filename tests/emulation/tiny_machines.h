@@ -26,6 +26,7 @@ struct TinyPlan {
   std::int64_t accumulation = 1;
   double drop_path = 0;
   DType dtype = DType::f32;
+  bool checkpoint = false;  // blocks run again in backward
 };
 
 struct TinyMachines {
@@ -40,6 +41,7 @@ struct TinyMachines {
     TrainingOptions options;
     options.epochs = 3;
     options.pass.dtype = plan.dtype;
+    options.pass.checkpoint_activations = plan.checkpoint;
     options.accumulation = plan.accumulation;
     options.optimizer.ema_decay = 0.9;
     options.drop_path.rate = plan.drop_path;

@@ -263,6 +263,9 @@ TEST_F(CompareRunsTest, MistakesAreNamed) {
   train("b", "1", {"--depth", "1"});
   expect_error(command + Arguments{"--group", "both=a,b"}, 2,
                {"'a' and 'b' are not seeds of one model", "both"});
+  train("repeated", "1");
+  expect_error(command + Arguments{"a", "repeated"}, 2,
+               {"'a' and 'repeated' have one recipe and one seed (1)"});
   const std::string other = write_model("other.safetensors").string();
   vision::Classifier classifier = vision::load_classifier(other);
   classifier.description.class_names = {"ant", "bee", "dog"};

@@ -97,6 +97,20 @@ TEST_F(RunFolderTest, ConfigRunsAgainAndGivesTheSameBytes) {
   }
 }
 
+TEST_F(RunFolderTest, CheckpointedActivationsDoNotChangeTheRun) {
+  write_photos();
+  for (const char* model : {"vretnet_pico_patch4_28_local", "vit_pico_patch4_28"}) {
+    const Arguments recipe =
+        small_recipe("1") + Arguments{"-m", model, "--drop-path", "0.3", "--layer-scale", "0.1"};
+    const std::string kept = std::string(model) + "-kept", again = std::string(model) + "-again";
+    ASSERT_EQ(vretnet(recipe + Arguments{"-o", kept}).exit_code, 0);
+    ASSERT_EQ(vretnet(recipe + Arguments{"--checkpoint-activations", "-o", again}).exit_code, 0);
+    for (const std::string& name : repeatable_files_in(folder_ / kept)) {
+      EXPECT_TRUE(text_of_file(folder_ / kept / name) == text_of_file(folder_ / again / name)) << name;
+    }
+  }
+}
+
 TEST_F(RunFolderTest, WorkersDoNotChangeTheRun) {
   write_photos();
   for (const char* workers : {"0", "1", "4"}) {

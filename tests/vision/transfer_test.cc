@@ -155,6 +155,10 @@ TEST(KeepBaseGrid, NamesTheGridOfTheModelBefore) {
   larger.image_size = {96, 96};
   keep_base_grid(larger, large);
   EXPECT_EQ(larger.base_grid, large.base_grid) << "the first one stays";
+  larger.base_grid = {0, 0};
+  larger.image_size = large.image_size;
+  keep_base_grid(larger, large);
+  EXPECT_EQ(larger.base_grid, large.base_grid) << "0 is the file's own";
   larger.base_grid = {12, 16};
   keep_base_grid(larger, large);
   EXPECT_EQ(larger.base_grid, (std::array<std::int64_t, 2>{12, 16})) << "asked for";

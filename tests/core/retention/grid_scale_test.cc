@@ -55,6 +55,21 @@ TEST(GridScale, MasksOfTwoAxesAreWhatTheyWereAtTheSamePlaces) {
   }
 }
 
+// However few steps a grid has left, masks are numbers.
+TEST(GridScale, DecaysOfAGridMuchSmallerStayFinite) {
+  for (const double ratio : {1.0 / 14, 1.0 / 196, 1e-4}) {
+    for (const DecayKind decay : {DecayKind::raster, DecayKind::row, DecayKind::manhattan}) {
+      const RetentionPattern pattern = pattern_of(decay, true, kColumns);
+      const StepDecays steps = step_decays(decay, 0.25, {ratio, ratio});
+      for (std::int64_t n = 0; n < kRows * kColumns; ++n) {
+        EXPECT_EQ(decay_mask(pattern, steps, n, n), 1);
+        const double far = decay_mask(pattern, steps, n, (n + kColumns) % (kRows * kColumns));
+        EXPECT_TRUE(far >= 0 && far < 1) << far;
+      }
+    }
+  }
+}
+
 // A distance in the sequence keeps its part of the sequence, and so one in lines its part of the height.
 TEST(GridScale, RasterMasksKeepTheirPartOfTheSequence) {
   for (const Stretched& grid : {Stretched{2, 2}, Stretched{3, 2}}) {
