@@ -21,22 +21,20 @@ namespace {
 namespace fs = std::filesystem;
 using Recipe = std::map<std::string, std::string>;
 
-// How far a run has come, from its metrics; nothing where they cannot be read.
+// How far a run has come, from its metrics; nothing where it may end early, or its recipe names no epochs.
 std::optional<EpochsOfRun> epochs_of(const fs::path& folder, const Recipe& recipe) {
+  const auto number = [&](const char* key) {
+    std::int64_t value = 0;
+    if (const auto text = recipe.find(key); text != recipe.end())
+      std::from_chars(text->second.data(), text->second.data() + text->second.size(), value);
+    return value;
+  };
+  EpochsOfRun epochs{.asked = number("epochs") + number("cooldown-epochs")};
+  if (epochs.asked == 0 || number("patience") != 0) return std::nullopt;
   std::istringstream rows(read_text(folder / "metrics.csv"));
-  EpochsOfRun epochs;
   for (std::string row; std::getline(rows, row);)
     std::from_chars(row.data(), row.data() + row.size(), epochs.done);
-  for (const char* key : {"epochs", "cooldown-epochs"}) {
-    const auto text = recipe.find(key);
-    std::int64_t count = 0;
-    if (text != recipe.end())
-      std::from_chars(text->second.data(), text->second.data() + text->second.size(), count);
-    epochs.asked += count;
-  }
-  const auto patience = recipe.find("patience");
-  if (patience != recipe.end() && patience->second != "0") return std::nullopt;  // it may end earlier
-  return epochs.asked > 0 ? std::optional(epochs) : std::nullopt;
+  return epochs;
 }
 
 ComparedRun read_run(const std::string& named) {
@@ -47,7 +45,6 @@ ComparedRun read_run(const std::string& named) {
     for (const TomlEntry& entry : parse_toml(read_text(recipe), recipe.string()))
       run.recipe[entry.key] = fmt::format("{}", fmt::join(entry.values, ","));
     run.recipe.insert(later_recipe_keys().begin(), later_recipe_keys().end());
-    run.recipe.erase("checkpoint-activations");  // once written; no part of what a run computes
     run.seed = run.recipe["seed"];
     run.epochs = epochs_of(folder, run.recipe);
     run.recipe.erase("seed");
