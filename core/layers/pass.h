@@ -102,6 +102,10 @@ class Pass {
   void run(ops::Op op);
   View weight(ParameterId id) const { return table_.view(id, weights_); }
   View gradient(ParameterId id) const { return table_.view(id, gradients_); }
+  // The weights in wide_of(options.dtype), where what layers read is rounded from them: of numbers that bf16
+  // is too coarse for.
+  void keep_wide_weights(const View& weights) { wide_weights_ = weights; }
+  View wide_weight(ParameterId id) const { return table_.view(id, wide_weights_ ? wide_weights_ : weights_); }
   // Null where the parameter is not quantized.
   const QuantizedLinear* quantized(ParameterId id) const;
 
@@ -132,7 +136,7 @@ class Pass {
   Backend& backend_;
   const ParameterTable& table_;
   TableCache& tables_;
-  View weights_, gradients_, branch_scales_;
+  View weights_, wide_weights_, gradients_, branch_scales_;
   Options options_;
   Arena* arena_ = nullptr;
   StreamState* stream_ = nullptr;

@@ -52,6 +52,7 @@ Session::Session(const Model& model, Backend& backend, const View& weights, cons
       tables_(backend, options.dtype),
       weights_(backend, weights, options.dtype),
       pass_(backend, model.parameters(), tables_, weights_.view(), gradients, options) {
+  pass_.keep_wide_weights(weights);
   if (passes_in_bands(model, backend, options)) {
     bands_ = std::make_unique<Stream>(model, backend, weights, options, model.input_shape(1)[2]);
   }
@@ -220,6 +221,7 @@ Stream::Stream(const Model& model, Backend& backend, const View& weights,
       tables_(backend, options.dtype),
       weights_(backend, weights, options.dtype),
       pass_(backend, model.parameters(), tables_, weights_.view(), View(), options) {
+  pass_.keep_wide_weights(weights);
   if (const std::string reason = model.why_not_streamable(); !reason.empty()) throw UsageError(reason);
   check(width > 0 && width % model.patch_size() == 0, "{} pixels are no whole number of patches of {}", width,
         model.patch_size());

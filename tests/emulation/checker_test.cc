@@ -177,6 +177,8 @@ TEST(CountedBackend, ReadsWholeSectorsAndMeetsFewBankConflicts) {
         {"LayerNorm/50x96", 1.1, 1.0},
         {"LayerNormGradient/50x96", 1.1, 1.0},
         {"ColumnSum/300x64", 1.1, 1.0},
+        {"DecayPowers/3x64", 1.1, 1.0},
+        {"HeadDot/3x10x10 heads 2x8x24", 1.1, 1.0},
         {"Rotate/[2, 5, 3, 32]", 2, 1.0},
         {"Depthwise/[2, 7, 7, 96] to 96 kernel 3 stride 1 padding 1111 bias", 1.1, 1.1},
         {"Retention/1x7x7 heads 2x32x64 chunkwise raster chunk 7", 1.15, 1.15},
@@ -254,6 +256,7 @@ TEST_P(RemovedBarriers, AreMissed) {
 INSTANTIATE_TEST_SUITE_P(
     OfTheBackend, RemovedBarriers,
     ::testing::Values(Barriers{"ColumnSum/300x17", 0}, Barriers{"SquaredNorm/1030", 0},
+                      Barriers{"HeadDot/1x7x7 heads 2x32x64", 0},
                       Barriers{"Retention/2x3x5 heads 3x8x16 chunkwise raster chunk 5", 2},
                       Barriers{"Attention/[1, 65, 1, 64]", 1},
                       Barriers{"AttentionGradient/[1, 65, 1, 64]", 1},

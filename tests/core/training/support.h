@@ -50,7 +50,7 @@ class MemorySource : public BatchSource {
   Batch batch_;
 };
 
-// `local`: with convolutions, so that every kind of op has its turn.
+// `local`: with convolutions and learned decays, so that every kind of op has its turn.
 inline std::unique_ptr<vision::VisionModel> tiny_model(bool local = false) {
   vision::ModelConfig config;
   config.name = "tiny";
@@ -64,7 +64,7 @@ inline std::unique_ptr<vision::VisionModel> tiny_model(bool local = false) {
   if (local) {
     config.stem = vision::Stem::conv;
     config.value_factor = 1;
-    config.cpe = config.lepe = true;
+    config.cpe = config.lepe = config.learned_decay = true;
   }
   return vision::make_model(config);
 }

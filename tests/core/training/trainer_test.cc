@@ -66,6 +66,28 @@ TEST(Trainer, CheckpointedActivationsChangeNothingButMemory) {
   }
 }
 
+// Every head of every layer, and no weight decay, however large, takes part in it.
+TEST(Trainer, LearnsDecays) {
+  std::vector<std::vector<float>> learned;
+  for (const double weight_decay : {0.0, 0.5}) {
+    TrainingOptions options = options_of();
+    options.optimizer.weight_decay = weight_decay;
+    TinyRun run(options, 24, 8, "onednn", /*local=*/true);
+    const std::vector<float> first = run.values(run.trainer.weights());
+    ASSERT_TRUE(run.trainer.step());
+    const std::vector<float> then = run.values(run.trainer.weights());
+    std::vector<float>& decays = learned.emplace_back();
+    for (const char* name : {"blocks.0.retention.decay", "blocks.1.retention.decay"}) {
+      const std::int64_t offset = run.model->parameters().find(name)->offset;
+      for (std::int64_t h = 0; h < 2; ++h) {
+        EXPECT_NE(then[offset + h], first[offset + h]) << name;
+        decays.push_back(then[offset + h]);
+      }
+    }
+  }
+  EXPECT_EQ(learned[0], learned[1]);
+}
+
 TEST(Trainer, CountsStepsEpochsAndARaggedEnd) {
   TinyRun run(options_of(2), 18, 4);  // batches of 4, 4, 4, 4, 2: steps of 8, 8 and 2 images
   EXPECT_EQ(run.trainer.steps_per_epoch(), 3);
