@@ -232,7 +232,7 @@ void add_block(std::vector<Case>& cases, const Geometry& geometry, const Retenti
                        const std::int64_t heads = geometry.heads, tokens = geometry.tokens();
                        op.decay_derivative = operands.given("decay_derivative", {heads, tokens, tokens},
                                                             decay_derivative(geometry, pattern));
-                       op.d_log_rate = operands.update("d_log_rate", {heads, 1}, kGaps);
+                       op.d_log_rate = operands.update("d_log_rate", {heads, 1}, kGaps, Values::large);
                        return op;
                      }});
     cases.back().smallest_mistake = key;

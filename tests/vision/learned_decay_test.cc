@@ -60,6 +60,7 @@ TEST(LearnedDecayFile, KeepsTheDecays) {
   Description description;
   description.config = cases::local("local");
   description.config.learned_decay = true;
+  description.config.in_chans = 3;
   description.preprocessing = default_preprocessing(description.config);
   description.class_names = {"a", "b", "c", "d"};
   const auto model = make_model(description.config);
