@@ -48,21 +48,22 @@ TEST(Trainer, AccumulationEqualsABiggerBatch) {
 }
 
 // Blocks that run again in backward give the bits of blocks whose activations were kept, in less memory; what
-// stochastic depth left out is left out again.
+// stochastic depth left out is left out again. (The gradient of learned decays is composed: in a model so
+// tiny its workspace is most of the memory.)
 TEST(Trainer, CheckpointedActivationsChangeNothingButMemory) {
-  for (const bool local : {false, true}) {
+  for (const auto& [local, learned] : {std::pair(false, false), {true, false}, {true, true}}) {
     TrainingOptions options = options_of();
     options.drop_path.rate = local ? 0.4 : 0;
-    TinyRun kept(options, 24, 8, "onednn", local);
+    TinyRun kept(tiny_model(local, learned), options, 24, 8);
     options.pass.checkpoint_activations = true;
-    TinyRun recomputed(options, 24, 8, "onednn", local);
+    TinyRun recomputed(tiny_model(local, learned), options, 24, 8);
     for (int step = 0; step < 3; ++step) {
       ASSERT_TRUE(kept.trainer.step());
       ASSERT_TRUE(recomputed.trainer.step());
       EXPECT_EQ(recomputed.trainer.last_loss(), kept.trainer.last_loss());
     }
     EXPECT_TRUE(recomputed.values(recomputed.trainer.weights()) == kept.values(kept.trainer.weights()));
-    EXPECT_LT(recomputed.trainer.arena_bytes(), 3 * kept.trainer.arena_bytes() / 4);
+    EXPECT_LT(recomputed.trainer.arena_bytes(), (learned ? 4 : 3) * kept.trainer.arena_bytes() / 4);
   }
 }
 
