@@ -56,12 +56,15 @@ class Pass {
     Mode mode = Mode::inference;
     DType dtype = DType::f32;  // of activations, their gradients, and the weights that the layers read
     FormChoice form = FormChoice::automatic;
-    std::int64_t chunk_rows = 1;  // patch rows of a chunk, where the form is chunkwise
+    std::int64_t chunk_rows = 0;  // patch rows of a chunk, where the form is chunkwise; 0: choose_pattern()'s
     // Inference: the linear layers that run on integers. It must outlive the pass.
     const QuantizedLayers* quantized = nullptr;
     // Causal models in inference: an image of more than twice as many tokens passes all layers in bands of
     // patch rows of about so many, so that what lies between two ops stays in the second cache. 0: never.
     std::int64_t band_tokens = 512;
+    // Inference on a CPU: a batch passes in pieces of as many images as take so much of the arena, at least
+    // one, for the same reason. 0: all at once.
+    std::int64_t piece_bytes = 6 << 20;
     // Training: blocks keep their input only and run forward again in backward; the same numbers in less
     // memory.
     bool checkpoint_activations = false;

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::int64_t kLongestRasterChunk =
     64;  // a longer one costs more in its mask than it saves in states
+constexpr std::int64_t kFullChunk =
+    32;  // lines are joined up to so many tokens: measured, core/PERFORMANCE.md
 const double kProjectionGain = std::exp2(-2.5);  // of Q, K, V, G; torchscale's
 
 // Q, K, V, G as one parameter, so that one GEMM makes them all.
@@ -48,7 +50,8 @@ std::optional<DepthwiseConvolution> make_lepe(ParameterTable& table, const std::
 ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& settings, std::int64_t tokens,
                                      std::int64_t line) {
   using ops::RetentionForm;
-  std::int64_t chunk = pass.options().chunk_rows * line;
+  const std::int64_t chunk_rows = pass.options().chunk_rows;
+  std::int64_t chunk = (chunk_rows > 0 ? chunk_rows : std::max<std::int64_t>(1, kFullChunk / line)) * line;
   if (settings.decay == ops::DecayKind::raster) chunk = std::min(chunk, kLongestRasterChunk);
   ops::RetentionPattern pattern{
       .decay = settings.decay, .bidirectional = settings.bidirectional, .row_width = line};

@@ -33,8 +33,9 @@ struct RetentionSettings {
 
 // The pattern that `pass` runs such a layer by on `tokens` tokens in lines of `line` (patch rows, or columns
 // for a scan by columns): the form asked for, or the cheaper of parallel and chunkwise by their FLOPs; a
-// chunk is pass.options().chunk_rows lines (raster chunks are cut to 64 tokens). Manhattan decay is always
-// parallel, and row decay on a grid scaled unequally chunkwise in place of recurrent.
+// chunk is pass.options().chunk_rows lines (raster chunks are cut to 64 tokens), or as many as fill 32
+// tokens, at least one. Manhattan decay is always parallel, and row decay on a grid scaled unequally
+// chunkwise in place of recurrent.
 ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& settings, std::int64_t tokens,
                                      std::int64_t line);
 

@@ -309,11 +309,14 @@ TEST(ChoosePattern, FollowsTheFlops) {
     pass.start(arena, place, /*measuring=*/true, &stream);
     return layers::choose_pattern(pass, settings, tokens, place.width);
   };
-  // N against B + 2·64·128/(64 + 128) = B + 85.3
-  EXPECT_EQ(choose({9, 10}, 90, {}).form, ops::RetentionForm::parallel);
-  EXPECT_EQ(choose({9, 11}, 99, {}).form, ops::RetentionForm::chunkwise);
-  EXPECT_EQ(choose({9, 11}, 99, {}).chunk, 11);
-  EXPECT_EQ(choose({9, 11}, 99, {.form = layers::FormChoice::chunkwise, .chunk_rows = 2}).chunk, 22);
+  // N against B + 2·64·128/(64 + 128) = B + 85.3, B of as many lines as fill 32 tokens
+  EXPECT_EQ(choose({9, 12}, 108, {}).form, ops::RetentionForm::parallel);
+  EXPECT_EQ(choose({9, 13}, 117, {}).form, ops::RetentionForm::chunkwise);
+  EXPECT_EQ(choose({9, 13}, 117, {}).chunk, 26);
+  EXPECT_EQ(choose({33, 5}, 165, {}).chunk, 30);
+  EXPECT_EQ(choose({9, 33}, 297, {}).chunk, 33);
+  EXPECT_EQ(choose({9, 11}, 99, {.chunk_rows = 1}).form, ops::RetentionForm::chunkwise);
+  EXPECT_EQ(choose({9, 11}, 99, {.form = layers::FormChoice::chunkwise, .chunk_rows = 3}).chunk, 33);
   EXPECT_EQ(choose({9, 100}, 900, {}).chunk, 64);
   EXPECT_EQ(choose({9, 11, 99, true}, 1, {}).form, ops::RetentionForm::recurrent);
   EXPECT_EQ(choose({9, 11, 99, true}, 11, {}).form, ops::RetentionForm::parallel);
