@@ -48,6 +48,7 @@ ComparedRun read_run(const std::string& named) {
     run.seed = run.recipe["seed"];
     run.epochs = epochs_of(folder, run.recipe);
     run.recipe.erase("seed");
+    run.recipe.erase("chunk-rows");  // how retention is computed, not what
     run.recipe["file"] = run.file.filename().string();
     run.timing = read_run_timing(folder);
   }

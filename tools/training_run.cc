@@ -156,6 +156,8 @@ void TrainingRun::take_weights(const vision::Classifier& file) {
                     model_->config().base_grid[0], model_->config().base_grid[1], model_->config().rows(),
                     model_->config().columns()));
   }
+  if (start.new_decays)
+    say(fmt::format("model   decays are learned from here on; those of '{}' are fixed", name));
   if (start.new_head) {
     say(fmt::format("model   the head starts anew: '{}' knows {} classes, the data have {}", name,
                     file.description.class_names.size(), model_->classes()));

@@ -70,6 +70,10 @@ StartValues start_values(const Classifier& file, const VisionModel& model, std::
   const Grid from = grid_of(file.model->config()), to = grid_of(model.config());
   for (const NamedTensor& tensor : model.parameters().tensors()) {
     const NamedTensor* source = file.model->parameters().find(tensor.name);
+    if (!source && tensor.initial.kind == layers::Initial::given) {  // decays that are learned from here on
+      start.new_decays = true;
+      continue;
+    }
     std::vector<float> values;
     if (source) {
       const auto begin = file.values.begin() + source->offset;

@@ -25,6 +25,7 @@ void keep_base_grid(ModelConfig& config, const ModelConfig& from);
 struct StartValues {
   std::vector<float> values;  // laid out by the new model's parameters
   bool new_head = false;      // the head did not fit: it has first values
+  bool new_decays = false;    // the file's are fixed: those to be learned start from them
   bool resampled = false;     // learned positions are for another grid than the file's
 };
 

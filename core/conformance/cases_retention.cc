@@ -258,6 +258,19 @@ void add_learned_decay(std::vector<Case>& cases, std::int64_t heads, std::int64_
   }
 }
 
+// Rates beyond f32 are cut: 0 · ∞ at exponent 0 would be no number.
+void add_cut_decays(std::vector<Case>& cases, bool derivative) {
+  cases.push_back(
+      {fmt::format("DecayPowers/cut{}", derivative ? " derivative" : ""), [=](Operands& operands) {
+         ops::DecayPowers op;
+         op.exponents = operands.given("exponents", {4}, {0, 1, 50, std::numeric_limits<double>::infinity()});
+         op.log_rate = operands.given("log_rate", {3, 1}, {200, -1, -15});
+         op.y = operands.output("y", {3, 4}, kPacked);
+         op.derivative = derivative;
+         return op;
+       }});
+}
+
 void add_head_dot(std::vector<Case>& cases, const Geometry& geometry, const Layout& layout) {
   cases.push_back({"HeadDot/" + geometry.text() + conformance::text_of(layout), [=](Operands& operands) {
                      ops::HeadDot op;
@@ -299,6 +312,7 @@ void add_retention_cases(std::vector<Case>& cases) {
       for (std::int64_t numbers : {1, 17, 64, 300}) add_learned_decay(cases, heads, numbers, layout);
     }
   }
+  for (const bool derivative : {false, true}) add_cut_decays(cases, derivative);
   for (const Layout& layout : {kPacked, kGaps, kReversed}) {
     for (const Geometry& geometry : kGeometries) add_head_dot(cases, geometry, layout);
     add_head_dot(cases, {3, 10, 10, 2, 8, 24}, layout);  // enough tokens for more than one part

@@ -162,8 +162,9 @@ View Session::logits_of(std::int64_t batch) {
 View Session::forward_in_pieces(const float* images, std::int64_t batch) {
   const View logits = logits_of(batch);
   const std::int64_t image_elements = model_.input_shape(1).elements();
-  // Pieces of equal size, give or take an image.
+  // Pieces of equal size, give or take an image; the larger ones plan the memory of all.
   const std::int64_t count = (batch + piece_images_ - 1) / piece_images_;
+  plan((batch + count - 1) / count);
   for (std::int64_t piece = 0; piece < count; ++piece) {
     const std::int64_t first = batch * piece / count, end = batch * (piece + 1) / count;
     load(images + first * image_elements, end - first);
@@ -178,6 +179,7 @@ View Session::forward_in_bands(std::int64_t batch, const Rows& rows) {
   const std::int64_t patch = model_.patch_size(), height = model_.input_shape(1)[1] / patch;
   // Bands of equal height, give or take a row.
   const std::int64_t count = (height + bands_->band_rows() - 1) / bands_->band_rows();
+  bands_->plan((height + count - 1) / count);
   for (std::int64_t image = 0; image < batch; ++image) {
     bands_->restart();
     View last;
@@ -214,10 +216,13 @@ View Session::forward(const float* images, std::int64_t batch) {
       return images + (image * shape[1] + first_row) * shape[2] * shape[3];
     });
   }
-  if (passes_in_pieces(backend_, options_)) {
+  if (batch > 1 && passes_in_pieces(backend_, options_)) {
     if (piece_images_ == 0) {
-      const auto image_bytes = static_cast<std::int64_t>(measured_peak(1));
-      piece_images_ = std::max<std::int64_t>(1, options_.piece_bytes / image_bytes);
+      // Tables and scratch memory do not grow with the images.
+      const auto of_one = static_cast<std::int64_t>(measured_peak(1)),
+                 of_two = static_cast<std::int64_t>(measured_peak(2));
+      const std::int64_t each = of_two - of_one, fixed = of_one - each;
+      piece_images_ = std::max<std::int64_t>(1, (options_.piece_bytes - fixed) / each);
     }
     if (batch > piece_images_) return forward_in_pieces(images, batch);
   }
@@ -268,6 +273,7 @@ layers::Place Stream::place(std::int64_t patch_rows) const {
 }
 
 void Stream::plan(std::int64_t patch_rows) {
+  if (std::find(planned_.begin(), planned_.end(), patch_rows) != planned_.end()) return;
   const std::int64_t elements = pixels_shape(patch_rows).elements();
   if (!pixels_.view() || pixels_.view().elements() < elements) {
     pixels_ = Allocation();  // the old memory goes first
@@ -292,7 +298,7 @@ void Stream::plan(std::int64_t patch_rows) {
 View Stream::push(const float* pixels, std::int64_t patch_rows) {
   check(patch_rows > 0, "{} rows", patch_rows);
   logits_ = {};
-  if (std::find(planned_.begin(), planned_.end(), patch_rows) == planned_.end()) plan(patch_rows);
+  plan(patch_rows);
   const Shape shape = pixels_shape(patch_rows);
   const View all_pixels = pixels_.view().slice(0, 0, shape.elements()).reshaped(shape);
   upload_pixels(backend_, all_pixels, pixels);

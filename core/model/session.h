@@ -48,8 +48,10 @@ class Stream {
   std::int64_t band_rows() const;
   std::size_t arena_bytes() const { return memory_.buffer() ? memory_.buffer()->bytes : 0; }
 
- private:
+  // The memory that pieces of so many patch rows, or fewer, take; push() sees to it by itself.
   void plan(std::int64_t patch_rows);
+
+ private:
   Shape pixels_shape(std::int64_t patch_rows) const;
   layers::Place place(std::int64_t patch_rows) const;
 
@@ -76,7 +78,7 @@ class Session {
  public:
   // `weights` (and in training `gradients`) are flat arrays of the model's layout, f32 where options.dtype is
   // bf16; they must outlive the session. In bf16 the layers read a copy of the weights: training makes it
-  // anew in every forward, inference once, before the first one.
+  // anew in every forward, inference once, before the first one; learned decays are read as they are.
   Session(const Model& model, Backend& backend, const View& weights, const View& gradients,
           const layers::Pass::Options& options);
 

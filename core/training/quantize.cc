@@ -12,6 +12,7 @@ namespace {
 layers::Pass::Options for_inference(layers::Pass::Options options) {
   options.mode = layers::Mode::inference;
   options.quantized = nullptr;
+  options.piece_bytes = 0;  // what is measured first must not depend on the number of threads
   return options;
 }
 

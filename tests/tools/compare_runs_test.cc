@@ -52,6 +52,11 @@ const Arguments kFour = {"a/1", "a/2", "b/1", "b/2"};
 
 TEST_F(CompareRunsTest, RunsAreGroupedAndPairedByTheirSeeds) {
   train_four();
+  // Other chunks are the same recipe.
+  std::string recipe = text_of_file(folder_ / "a/2/config.toml");
+  const std::size_t chunks = recipe.find("chunk-rows = 0");
+  ASSERT_NE(chunks, std::string::npos);
+  write_file(folder_ / "a/2/config.toml", recipe.replace(chunks, 14, "chunk-rows = 1"));
   const json report = compared({"a/1", "b/2", "a/2", "b/1"});
   EXPECT_EQ(report.at("images"), 36);
   ASSERT_EQ(report.at("groups").size(), 2u);

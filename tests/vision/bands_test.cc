@@ -1,5 +1,5 @@
-// A session that lets images pass in bands, or a batch in pieces, gives what it gives when it sees them whole,
-// in memory that does not depend on their height.
+// A session that lets images pass in bands, or a batch in pieces, gives what it gives when it sees them
+// whole, in memory that does not depend on their height.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -119,6 +119,29 @@ TEST(Bands, MemoryDoesNotGrowWithTheHeight) {
   };
   EXPECT_EQ(bytes(16, 6), bytes(160, 6));
   EXPECT_LT(bytes(160, 6), bytes(160, 0) / 20);
+}
+
+TEST(Pieces, AreOfNearlyEqualSizeAndPlannedOnce) {
+  const auto model = make_model(cases::classic("causal"));
+  const auto backend = make_backend("onednn", 2);
+  const Allocation weights(*backend, DType::f32, {model->parameters().elements()});
+  model::upload_values(*backend, weights.view(), testing::PassBench::random_weights(model->parameters()));
+  Random random(5);
+  std::vector<float> pixels(static_cast<std::size_t>(model->input_shape(kBatch).elements()));
+  for (float& value : pixels) value = static_cast<float>(random.uniform(-1, 1));
+  std::vector<double> logits;
+  const auto arena_bytes = [&](std::int64_t batch, std::int64_t piece_bytes) {
+    model::Session session(*model, *backend, weights.view(), View(), {.piece_bytes = piece_bytes});
+    logits = model::download_values<double>(*backend, session.forward(pixels.data(), batch));
+    return static_cast<std::int64_t>(session.arena_bytes());
+  };
+  const std::int64_t of_two = arena_bytes(2, 0);
+  EXPECT_GT(arena_bytes(kBatch, 0), of_two);
+  const std::vector<double> whole = logits;
+  EXPECT_EQ(arena_bytes(kBatch, of_two), of_two) << "an image, then two";
+  EXPECT_LE(worst_relative_error(logits, whole), 1e-5);
+  EXPECT_LT(arena_bytes(kBatch, of_two - 1), of_two) << "an image at a time";
+  EXPECT_LE(worst_relative_error(logits, whole), 1e-5);
 }
 
 TEST(Bands, AModelThatLooksDownSeesTheWholeImage) {

@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "tests/support/model_bench.h"
+#include "tests/vision/vision_cases.h"
 #include "vision/registry.h"
 
 namespace vretnet::vision {
@@ -141,6 +142,30 @@ TEST(StartValues, OtherClassesGiveANewHead) {
   EXPECT_TRUE(start_values(file, *make_model(other), 3).new_head);
   other.width = 64;
   EXPECT_THROW(start_values(file, *make_model(other), 3), UsageError);
+}
+
+TEST(StartValues, FixedDecaysAreWhereLearnedOnesStart) {
+  Classifier file;
+  file.description.config = cases::classic("causal");
+  file.model = make_model(file.description.config);
+  const std::vector<double> weights = testing::PassBench::random_weights(file.model->parameters());
+  file.values.assign(weights.begin(), weights.end());
+  ModelConfig other = file.description.config;
+  other.learned_decay = true;
+  const auto model = make_model(other);
+  const StartValues start = start_values(file, *model, 3);
+  EXPECT_TRUE(start.new_decays);
+  EXPECT_FALSE(start.new_head);
+  const std::vector<double> first = model::initial_values(model->parameters(), 3);
+  for (const layers::NamedTensor& tensor : model->parameters().tensors()) {
+    const layers::NamedTensor* before = file.model->parameters().find(tensor.name);
+    ASSERT_EQ(before == nullptr, tensor.name.ends_with(".retention.decay")) << tensor.name;
+    for (std::int64_t i = 0; i < tensor.shape.elements(); ++i) {
+      const float expected =
+          before ? file.values[before->offset + i] : static_cast<float>(first[tensor.offset + i]);
+      ASSERT_EQ(start.values[tensor.offset + i], expected) << tensor.name;
+    }
+  }
 }
 
 TEST(KeepBaseGrid, NamesTheGridOfTheModelBefore) {
