@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,10 +24,11 @@ inline std::string op_of(const conformance::Case& the_case) {
 
 // The ops that the table has in this dtype.
 inline std::vector<std::string> ops_of_table(DType dtype) {
+  std::set<std::string> seen;
   std::vector<std::string> ops;
   for (const conformance::Case& the_case : table()) {
-    if (!conformance::exists_in(dtype, the_case)) continue;
-    if (std::find(ops.begin(), ops.end(), op_of(the_case)) == ops.end()) ops.push_back(op_of(the_case));
+    if (seen.insert(op_of(the_case)).second && conformance::exists_in(dtype, the_case))
+      ops.push_back(op_of(the_case));
   }
   return ops;
 }
