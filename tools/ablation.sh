@@ -24,6 +24,7 @@ scan-cross       | --heads 4 --scan cross
 decay-raster     | --decay raster
 decay-manhattan  | --decay manhattan
 speed-slow       | --decay-speed slow
+learned-decay    | --learned-decay true
 position-none    | --position none
 position-raster  | --position raster
 stem-patch       | --stem patch

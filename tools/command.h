@@ -58,7 +58,7 @@ struct MachineFlags {
   std::string precision = "auto";
   std::string backend = "onednn";
   std::string form = "auto";
-  std::int64_t chunk_rows = 1;
+  std::int64_t chunk_rows = 0;
   bool checkpoint_activations = false;  // training
 };
 void add_machine_flags(CLI::App& app, MachineFlags& flags);

@@ -12,6 +12,7 @@ namespace vretnet::tools {
 namespace {
 
 constexpr int kMostThreads = 1024;
+constexpr std::int64_t kPieceBytesOfThread = 3 << 20;  // its second cache and its share of the third
 constexpr const char* kThreadsHelp = "compute threads (0: one a processor)";
 constexpr const char* kPrecisionHelp =
     "auto (the fastest that the model file has), f32, bf16 (on a GPU), or int8 (vretnet quantize)";
@@ -49,8 +50,9 @@ void add_device_flags(CLI::App& app, MachineFlags& flags) {
       ->check(device_name());
   app.add_option("--backend", flags.backend, "onednn, or reference (slow, plain loops)")
       ->check(CLI::IsMember(available_backends()));
-  app.add_option("--chunk-rows", flags.chunk_rows, "patch rows of a chunk, chunkwise")
-      ->check(count_range(1, 4096));
+  app.add_option("--chunk-rows", flags.chunk_rows,
+                 "patch rows of a chunk, chunkwise (0: as many as fill 32 tokens, at least one)")
+      ->check(count_range(0, 4096));
 }
 
 CLI::Option* add_checkpointing_flag(CLI::App& app, MachineFlags& flags) {
@@ -100,6 +102,7 @@ layers::Pass::Options pass_options(const MachineFlags& flags, layers::Mode mode)
   layers::Pass::Options options;
   options.mode = mode;
   options.chunk_rows = flags.chunk_rows;
+  options.piece_bytes = kPieceBytesOfThread * thread_count(flags);
   options.checkpoint_activations = flags.checkpoint_activations;
   if (flags.precision == "bf16") options.dtype = DType::bf16;
   if (flags.form == "parallel") options.form = layers::FormChoice::parallel;

@@ -32,6 +32,8 @@ constexpr std::array kModelFlags = {
     ModelFlag{"--scan", "scan", "causal, alternate, bidirectional or cross"},
     ModelFlag{"--decay", "decay", "raster, row or manhattan (bidirectional only)"},
     ModelFlag{"--decay-speed", "decay_speed", "slow or fast"},
+    ModelFlag{"--learned-decay", "learned_decay",
+              "true: each layer learns its heads' decays, from those of --decay-speed on"},
     ModelFlag{"--position", "position", "rotation of queries and keys: none, raster or axial"},
     ModelFlag{"--pool", "pool", "mean, last (causal only) or sequence (learned weights)"},
     ModelFlag{"--learned-position", "learned_position", "true: a learned vector a patch"},

@@ -38,6 +38,7 @@ void visit_fields(Config& config, Visit&& visit) {
   visit("class_token", config.class_token);
   visit("layer_scale", config.layer_scale);
   visit("base_grid", config.base_grid);
+  visit("learned_decay", config.learned_decay);
 }
 
 // The values of an enumeration in the order of its constants, from 0.

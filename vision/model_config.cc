@@ -144,6 +144,8 @@ class Validator {
            "pool is {}, expected {} with mixer = attention and class_token = {}",
            name_of_choice(config_.pool), config_.class_token ? "token" : "mean or sequence",
            config_.class_token);
+    expect(!config_.learned_decay,
+           "learned_decay is true, expected false with mixer = attention, which has no decay");
     expect(!config_.class_token || !config_.cpe, "cpe is true, expected false with class_token = true");
   }
 

@@ -49,6 +49,7 @@ struct ModelConfig {
   // Rows and columns of the patch grid that retention's decays and rotations are laid out for, those of the
   // images first trained on; 0, 0: the grid of image_size.
   std::array<std::int64_t, 2> base_grid{0, 0};
+  bool learned_decay = false;  // each layer learns its heads' decays, from those of decay_speed on
 
   bool operator==(const ModelConfig&) const = default;
 
@@ -67,10 +68,10 @@ struct ModelConfig {
 // and what is expected, when no model can be built from the config.
 void validate(const ModelConfig& config, const std::string& where);
 
-// JSON of all keys; `mixer`, `class_token`, `layer_scale` and `base_grid`, which few models need, are left
-// out where they have their defaults.
+// JSON of all keys; `mixer`, `class_token`, `layer_scale`, `base_grid` and `learned_decay`, which few models
+// need, are left out where they have their defaults.
 std::string to_json(const ModelConfig& config);
-// The inverse. Every key but those four must be there, and no other. Throws UsageError as validate(), which
+// The inverse. Every key but those five must be there, and no other. Throws UsageError as validate(), which
 // it calls.
 ModelConfig parse_model_config(std::string_view json, const std::string& where);
 

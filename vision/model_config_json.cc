@@ -15,7 +15,8 @@ using Json = nlohmann::ordered_json;
 
 // Keys that few models need: other readers of RetNet checkpoints need not know them.
 bool optional_key(std::string_view key) {
-  return key == "mixer" || key == "class_token" || key == "layer_scale" || key == "base_grid";
+  return key == "mixer" || key == "class_token" || key == "layer_scale" || key == "base_grid" ||
+         key == "learned_decay";
 }
 
 template <class Enum>

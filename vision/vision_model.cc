@@ -124,6 +124,7 @@ std::unique_ptr<layers::Branch> VisionModel::make_mixer(const std::string& block
       .heads = config_.heads,
       .decay = config_.decay,
       .speed = config_.decay_speed,
+      .learned_decay = config_.learned_decay,
       .position = config_.position,
       .scale = config_.grid_scale(),
       .bidirectional = config_.scan == Scan::bidirectional,

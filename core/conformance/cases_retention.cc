@@ -1,5 +1,6 @@
 #include <cmath>
 #include <iterator>
+#include <limits>
 #include <set>
 
 #include "core/conformance/cases.h"
@@ -85,6 +86,24 @@ ops::DecayTables decay_tables(Operands& operands, const Geometry& geometry, cons
   return views;
 }
 
+// ∂D/∂log_rate of all pairs of tokens: −x·exp(−x), x = −log γ · the exponent of γ.
+std::vector<double> decay_derivative(const Geometry& geometry, RetentionPattern pattern) {
+  pattern.form = RetentionForm::parallel;
+  const std::vector<double> exponents =
+      retention::make_decay_exponents(
+          {.pattern = pattern, .height = geometry.height, .tokens = geometry.tokens()})
+          .mask;
+  std::vector<double> derivative;
+  for (const double delta :
+       retention::decay_complements(static_cast<int>(geometry.heads), retention::DecaySpeed::fast)) {
+    for (const double exponent : exponents) {
+      const double x = -std::log1p(-delta) * exponent;
+      derivative.push_back(std::isinf(x) ? 0 : -x * std::exp(-x));
+    }
+  }
+  return derivative;
+}
+
 struct Options {
   bool row_scale = true;
   bool states = false;  // in and out; causal only
@@ -148,6 +167,7 @@ void add_retention(std::vector<Case>& cases, const Geometry& geometry, const Ret
 
 struct BlockOptions {
   bool gate = true, rotation = true, states = false;
+  bool learned_decay = false;  // of the gradient: as well as without
   HeadNormKind head_norm = HeadNormKind::layer;
   Layout layout = kPacked;
 };
@@ -198,17 +218,54 @@ void add_block(std::vector<Case>& cases, const Geometry& geometry, const Retenti
     cases.back().smallest_mistake = key;
   }
   if (options.states) return;
-  cases.push_back({"RetentionBlockGradient/" + text, [=](Operands& operands) {
-                     ops::RetentionBlockGradient op;
-                     set_common(op, operands, geometry, pattern, options);
-                     op.d_y = operands.input("d_y", geometry.values(), options.layout);
-                     op.d_q = operands.output("d_q", geometry.keys(), options.layout);
-                     op.d_k = operands.output("d_k", geometry.keys(), options.layout);
-                     op.d_v = operands.output("d_v", geometry.values(), options.layout);
-                     if (options.gate) op.d_g = operands.output("d_g", geometry.values(), options.layout);
+  for (const bool learned : {false, true}) {
+    if (learned && !options.learned_decay) continue;
+    cases.push_back({"RetentionBlockGradient/" + text + (learned ? " learned" : ""), [=](Operands& operands) {
+                       ops::RetentionBlockGradient op;
+                       set_common(op, operands, geometry, pattern, options);
+                       op.d_y = operands.input("d_y", geometry.values(), options.layout);
+                       op.d_q = operands.output("d_q", geometry.keys(), options.layout);
+                       op.d_k = operands.output("d_k", geometry.keys(), options.layout);
+                       op.d_v = operands.output("d_v", geometry.values(), options.layout);
+                       if (options.gate) op.d_g = operands.output("d_g", geometry.values(), options.layout);
+                       if (!learned) return op;
+                       const std::int64_t heads = geometry.heads, tokens = geometry.tokens();
+                       op.decay_derivative = operands.given("decay_derivative", {heads, tokens, tokens},
+                                                            decay_derivative(geometry, pattern));
+                       op.d_log_rate = operands.update("d_log_rate", {heads, 1}, kGaps, Values::large);
+                       return op;
+                     }});
+    cases.back().smallest_mistake = key;
+  }
+}
+
+void add_learned_decay(std::vector<Case>& cases, std::int64_t heads, std::int64_t numbers,
+                       const Layout& layout) {
+  std::vector<double> exponents{1, 0, std::numeric_limits<double>::infinity()};  // and so on, up to 6
+  for (std::int64_t i = 3; i < numbers; ++i) exponents.push_back(6 * static_cast<double>(i * i % 23) / 22);
+  exponents.resize(static_cast<std::size_t>(numbers));
+  for (const bool derivative : {false, true}) {
+    cases.push_back({fmt::format("DecayPowers/{}x{}{}{}", heads, numbers, conformance::text_of(layout),
+                                 derivative ? " derivative" : ""),
+                     [=](Operands& operands) {
+                       ops::DecayPowers op;
+                       op.exponents = operands.given("exponents", {numbers}, exponents);
+                       op.log_rate = operands.input("log_rate", {heads, 1}, layout);
+                       op.y = operands.output("y", {heads, numbers}, layout);
+                       op.derivative = derivative;
+                       return op;
+                     }});
+  }
+}
+
+void add_head_dot(std::vector<Case>& cases, const Geometry& geometry, const Layout& layout) {
+  cases.push_back({"HeadDot/" + geometry.text() + conformance::text_of(layout), [=](Operands& operands) {
+                     ops::HeadDot op;
+                     op.a = operands.input("a", geometry.values(), layout);
+                     op.b = operands.input("b", geometry.values(), layout);
+                     op.y = operands.update("y", {geometry.heads, 1}, layout.gap > 0 ? layout : kPacked);
                      return op;
                    }});
-  cases.back().smallest_mistake = key;
 }
 
 }  // namespace
@@ -223,9 +280,9 @@ void add_retention_cases(std::vector<Case>& cases) {
     const BlockOptions block_options[] = {
         {},
         {.states = causal, .layout = kGaps},
-        {.gate = false, .head_norm = HeadNormKind::rms, .layout = kReversed},
+        {.gate = false, .learned_decay = true, .head_norm = HeadNormKind::rms, .layout = kReversed},
         {.rotation = false},
-        {.layout = kGaps}};
+        {.learned_decay = true, .layout = kGaps}};
     add_retention(cases, geometry, pattern, options[turn % std::size(options)]);
     add_block(cases, geometry, pattern, block_options[turn % std::size(block_options)]);
     ++turn;
@@ -236,6 +293,15 @@ void add_retention_cases(std::vector<Case>& cases) {
   }
   for (const Geometry& geometry : kGeometries) {
     add(geometry, {.decay = DecayKind::manhattan, .bidirectional = true, .row_width = geometry.width});
+  }
+  for (const Layout& layout : {kPacked, kGaps}) {
+    for (std::int64_t heads : {1, 3}) {
+      for (std::int64_t numbers : {1, 17, 64, 300}) add_learned_decay(cases, heads, numbers, layout);
+    }
+  }
+  for (const Layout& layout : {kPacked, kGaps, kReversed}) {
+    for (const Geometry& geometry : kGeometries) add_head_dot(cases, geometry, layout);
+    add_head_dot(cases, {3, 10, 10, 2, 8, 24}, layout);  // enough tokens for more than one part
   }
 }
 

@@ -33,6 +33,9 @@ ParameterId ParameterTable::add_stacked(std::vector<NamedTensor> parts) {
   }
   for (NamedTensor& part : parts) {
     check(find(part.name) == nullptr, "{} was added twice", part.name);
+    check(part.initial.kind != Initial::given ||
+              static_cast<std::int64_t>(part.initial.values.size()) == part.shape.elements(),
+          "{}: {} values for {}", part.name, part.initial.values.size(), part.shape.text());
     check(part.decays == parts[0].decays, "{}: parts of one parameter share weight decay", part.name);
     tensors_.push_back(std::move(part));
   }

@@ -13,11 +13,12 @@
 namespace vretnet::layers {
 
 // How a tensor starts. `scale` is the value of constant, the half-width of uniform, the deviation of
-// truncated_normal (cut at ±2 deviations), unused by zeros. Xavier uniform with gain g on [out, in] is
+// truncated_normal (cut at ±2 deviations), unused by the others. Xavier uniform with gain g on [out, in] is
 // uniform with scale g·√(6/(in+out)).
 struct Initial {
-  enum Kind : std::uint8_t { zeros, constant, uniform, truncated_normal } kind = zeros;
+  enum Kind : std::uint8_t { zeros, constant, uniform, truncated_normal, given } kind = zeros;
   double scale = 0;
+  std::vector<double> values{};  // of given: one for each element
 };
 Initial xavier_uniform(std::int64_t fan_in, std::int64_t fan_out, double gain);
 Initial uniform_by_fan_in(

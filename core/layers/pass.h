@@ -56,12 +56,15 @@ class Pass {
     Mode mode = Mode::inference;
     DType dtype = DType::f32;  // of activations, their gradients, and the weights that the layers read
     FormChoice form = FormChoice::automatic;
-    std::int64_t chunk_rows = 1;  // patch rows of a chunk, where the form is chunkwise
+    std::int64_t chunk_rows = 0;  // patch rows of a chunk, where the form is chunkwise; 0: choose_pattern()'s
     // Inference: the linear layers that run on integers. It must outlive the pass.
     const QuantizedLayers* quantized = nullptr;
     // Causal models in inference: an image of more than twice as many tokens passes all layers in bands of
     // patch rows of about so many, so that what lies between two ops stays in the second cache. 0: never.
     std::int64_t band_tokens = 512;
+    // Inference on a CPU: a batch passes in pieces of as many images as take so much of the arena, at least
+    // one, for the same reason. 0: all at once.
+    std::int64_t piece_bytes = 6 << 20;
     // Training: blocks keep their input only and run forward again in backward; the same numbers in less
     // memory.
     bool checkpoint_activations = false;
@@ -102,6 +105,10 @@ class Pass {
   void run(ops::Op op);
   View weight(ParameterId id) const { return table_.view(id, weights_); }
   View gradient(ParameterId id) const { return table_.view(id, gradients_); }
+  // The weights in wide_of(options.dtype), where what layers read is rounded from them: of numbers that bf16
+  // is too coarse for.
+  void keep_wide_weights(const View& weights) { wide_weights_ = weights; }
+  View wide_weight(ParameterId id) const { return table_.view(id, wide_weights_ ? wide_weights_ : weights_); }
   // Null where the parameter is not quantized.
   const QuantizedLinear* quantized(ParameterId id) const;
 
@@ -132,7 +139,7 @@ class Pass {
   Backend& backend_;
   const ParameterTable& table_;
   TableCache& tables_;
-  View weights_, gradients_, branch_scales_;
+  View weights_, wide_weights_, gradients_, branch_scales_;
   Options options_;
   Arena* arena_ = nullptr;
   StreamState* stream_ = nullptr;

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::int64_t kLongestRasterChunk =
     64;  // a longer one costs more in its mask than it saves in states
+constexpr std::int64_t kFullChunk =
+    32;  // lines are joined up to so many tokens: measured, core/PERFORMANCE.md
 const double kProjectionGain = std::exp2(-2.5);  // of Q, K, V, G; torchscale's
 
 // Q, K, V, G as one parameter, so that one GEMM makes them all.
@@ -48,7 +50,8 @@ std::optional<DepthwiseConvolution> make_lepe(ParameterTable& table, const std::
 ops::RetentionPattern choose_pattern(const Pass& pass, const RetentionSettings& settings, std::int64_t tokens,
                                      std::int64_t line) {
   using ops::RetentionForm;
-  std::int64_t chunk = pass.options().chunk_rows * line;
+  const std::int64_t chunk_rows = pass.options().chunk_rows;
+  std::int64_t chunk = (chunk_rows > 0 ? chunk_rows : std::max<std::int64_t>(1, kFullChunk / line)) * line;
   if (settings.decay == ops::DecayKind::raster) chunk = std::min(chunk, kLongestRasterChunk);
   ops::RetentionPattern pattern{
       .decay = settings.decay, .bidirectional = settings.bidirectional, .row_width = line};
@@ -92,7 +95,9 @@ RetentionMixer::RetentionMixer(ParameterTable& table, const std::string& name,
       orders_(scan_orders(settings.reading, settings.heads)),
       stacked_(add_projections(table, name, settings)),
       lepe_(make_lepe(table, name, settings)),
-      out_(add_out_projection(table, name, settings)) {}
+      out_(add_out_projection(table, name, settings)) {
+  if (settings.learned_decay) decay_.emplace(table, name + ".decay", settings.heads, settings.speed);
+}
 
 RetentionMixer::Parts RetentionMixer::parts(const View& stacked) const {
   const std::int64_t width = settings_.width, values = settings_.value_width;
@@ -100,20 +105,32 @@ RetentionMixer::Parts RetentionMixer::parts(const View& stacked) const {
           settings_.gate ? stacked.slice(2, 2 * width + values, values) : View()};
 }
 
-template <class BlockOp>
-BlockOp RetentionMixer::block_op(Pass& pass, const Parts& parts, const ScanOrder& order) const {
+retention::DecaySpec RetentionMixer::decay_spec(const Pass& pass, std::int64_t tokens,
+                                                const ScanOrder& order) const {
   const Place& place = pass.place();
-  const std::int64_t tokens = parts.q.extent(1), key_width = settings_.width / settings_.heads;
-  const std::int64_t line = order.by_columns ? place.height : place.width;
-  const ops::RetentionPattern pattern = choose_pattern(pass, settings_, tokens, line);
   retention::GridScale scale = settings_.scale;
   if (order.by_columns) std::swap(scale.rows, scale.columns);
+  return {.pattern = choose_pattern(pass, settings_, tokens, order.by_columns ? place.height : place.width),
+          .heads = static_cast<int>(settings_.heads),
+          .first_head = static_cast<int>(order.first_head),
+          .head_step = static_cast<int>(order.head_step),
+          .speed = settings_.speed,
+          .height = order.by_columns ? place.width : place.height,
+          .first_token = place.first_token,
+          .tokens = tokens,
+          .scale = scale};
+}
+
+template <class BlockOp>
+BlockOp RetentionMixer::block_op(Pass& pass, const Parts& parts, const ScanOrder& order,
+                                 const retention::DecaySpec& decay, Tensor& tables) const {
+  const std::int64_t key_width = settings_.width / settings_.heads;
   const TableCache::Rotation rotation = pass.tables().rotation({.position = settings_.position,
                                                                 .key_width = key_width,
-                                                                .row_width = line,
-                                                                .first_token = place.first_token,
-                                                                .tokens = tokens,
-                                                                .scale = scale});
+                                                                .row_width = decay.pattern.row_width,
+                                                                .first_token = decay.first_token,
+                                                                .tokens = decay.tokens,
+                                                                .scale = decay.scale});
   BlockOp op;
   op.q = in_order(parts.q, settings_.heads, order);
   op.k = in_order(parts.k, settings_.heads, order);
@@ -121,16 +138,8 @@ BlockOp RetentionMixer::block_op(Pass& pass, const Parts& parts, const ScanOrder
   op.g = in_order(parts.g, settings_.heads, order);
   op.cosine = rotation.cosine;
   op.sine = rotation.sine;
-  op.tables = pass.tables().decay({.pattern = pattern,
-                                   .heads = static_cast<int>(settings_.heads),
-                                   .first_head = static_cast<int>(order.first_head),
-                                   .head_step = static_cast<int>(order.head_step),
-                                   .speed = settings_.speed,
-                                   .height = order.by_columns ? place.width : place.height,
-                                   .first_token = place.first_token,
-                                   .tokens = tokens,
-                                   .scale = scale});
-  op.pattern = pattern;
+  op.tables = decay_ ? decay_->tables(pass, decay, tables) : pass.tables().decay(decay);
+  op.pattern = decay.pattern;
   op.key_scale = static_cast<float>(1 / std::sqrt(static_cast<double>(key_width)));
   op.head_norm = settings_.head_norm;
   op.epsilon = static_cast<float>(settings_.head_norm_epsilon);
@@ -168,7 +177,9 @@ Tensor RetentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
   Tensor columns = by_columns(pass, stacked);
   const Tensor mixed_columns = columns ? pass.make(mixed.view().shape()) : Tensor();
   for (const ScanOrder& order : orders_) {
-    auto block = block_op<ops::RetentionBlock>(pass, parts(order.by_columns ? columns : stacked), order);
+    Tensor tables;
+    auto block = block_op<ops::RetentionBlock>(pass, parts(order.by_columns ? columns : stacked), order,
+                                               decay_spec(pass, tokens, order), tables);
     block.y = in_order(order.by_columns ? mixed_columns : mixed, heads, order);
     if (!order.by_columns) block.write = write;
     if (pass.place().streaming) {
@@ -205,7 +216,15 @@ Tensor RetentionMixer::backward(Pass& pass, Tensor d_y, Tensor x) const {
         return order.by_columns ? by_column : by_row;
       };
       const Parts d_in = parts(here(d_stacked, d_columns));
-      auto block = block_op<ops::RetentionBlockGradient>(pass, parts(here(stacked, columns)), order);
+      const retention::DecaySpec decay = decay_spec(pass, stacked.view().extent(1), order);
+      Tensor tables, derivative;
+      auto block =
+          block_op<ops::RetentionBlockGradient>(pass, parts(here(stacked, columns)), order, decay, tables);
+      if (decay_) {
+        derivative = decay_->derivative(pass, decay);
+        block.decay_derivative = derivative;
+        block.d_log_rate = decay_->gradient(pass, decay);
+      }
       block.d_y = in_order(here(d_mixed, d_mixed_columns), settings_.heads, order);
       block.d_q = in_order(d_in.q, settings_.heads, order);
       block.d_k = in_order(d_in.k, settings_.heads, order);

@@ -38,19 +38,20 @@ Allocation upload(Backend& backend, DType dtype, std::initializer_list<const std
   return memory;
 }
 
-}  // namespace
-
-ops::DecayTables TableCache::decay(const retention::DecaySpec& spec) {
-  if (const auto* kept = find(decays_, spec)) return kept->views;
-  const retention::HostDecayTables host = retention::make_decay_tables(spec);
-  Allocation memory = upload(backend_, dtype_,
-                             {&host.gamma, &host.mask, &host.xi, &host.zeta, &host.carry, &host.xi_up,
-                              &host.zeta_up, &host.row_scale});
+// All tables of a host copy in one allocation, and their views.
+struct Uploaded {
+  Allocation memory;
+  ops::DecayTables views;
+};
+Uploaded upload_tables(Backend& backend, DType dtype, const retention::HostDecayTables& host) {
+  Uploaded result{.memory = upload(backend, dtype,
+                                   {&host.gamma, &host.mask, &host.xi, &host.zeta, &host.carry, &host.xi_up,
+                                    &host.zeta_up, &host.row_scale})};
   std::int64_t offset = 0;
   const auto view = [&](const std::vector<double>& table, const Shape& shape) {
-    return shaped(memory.buffer(), dtype_, shape, offset, table.size());
+    return shaped(result.memory.buffer(), dtype, shape, offset, table.size());
   };
-  ops::DecayTables views;  // in the order of the upload
+  ops::DecayTables& views = result.views;  // in the order of the upload
   views.gamma = view(host.gamma, {host.heads});
   views.mask = view(host.mask, {host.heads, host.chunk, host.chunk});
   views.xi = view(host.xi, {host.heads, host.chunk});
@@ -59,9 +60,44 @@ ops::DecayTables TableCache::decay(const retention::DecaySpec& spec) {
   views.xi_up = view(host.xi_up, {host.heads, host.chunk});
   views.zeta_up = view(host.zeta_up, {host.heads, host.chunk});
   views.row_scale = view(host.row_scale, {host.heads, host.tokens});
-  if (decays_.size() == kKept) decays_.pop_front();
-  decays_.push_back({spec, views, std::move(memory)});
-  return views;
+  return result;
+}
+
+// Keeps another entry, and no more than `most` of them.
+template <class Entries, class Spec, class Views>
+const Views& keep(Entries& entries, std::size_t most, const Spec& spec, const Views& views,
+                  Allocation memory) {
+  if (entries.size() == most) entries.pop_front();
+  entries.push_back({spec, views, std::move(memory)});
+  return entries.back().views;
+}
+
+}  // namespace
+
+ops::DecayTables TableCache::decay(const retention::DecaySpec& spec) {
+  if (const auto* kept = find(decays_, spec)) return kept->views;
+  Uploaded made = upload_tables(backend_, dtype_, retention::make_decay_tables(spec));
+  return keep(decays_, kKept, spec, made.views, std::move(made.memory));
+}
+
+ops::DecayTables TableCache::decay_exponents(const retention::DecaySpec& spec) {
+  retention::DecaySpec of_all = spec;  // without what exponents do not depend on
+  of_all.heads = of_all.head_step = 1;
+  of_all.first_head = 0;
+  of_all.speed = {};
+  if (!spec.pattern.bidirectional) of_all.first_token = 0, of_all.height = 1;
+  if (const auto* kept = find(exponents_, of_all)) return kept->views;
+  Uploaded made = upload_tables(backend_, dtype_, retention::make_decay_exponents(of_all));
+  return keep(exponents_, kKept, of_all, made.views, std::move(made.memory));
+}
+
+View TableCache::row_scale(const retention::DecaySpec& spec) {
+  if (const auto* kept = find(row_scales_, spec)) return kept->views;
+  const std::vector<double> scales = retention::make_row_scales(spec);
+  Allocation memory = upload(backend_, dtype_, {&scales});
+  const View view =
+      memory.view().reshaped({static_cast<std::int64_t>(scales.size()) / spec.tokens, spec.tokens});
+  return keep(row_scales_, kKept, spec, view, std::move(memory));
 }
 
 TableCache::Rotation TableCache::rotation(const retention::RotationSpec& spec) {
@@ -72,9 +108,7 @@ TableCache::Rotation TableCache::rotation(const retention::RotationSpec& spec) {
   const Shape shape{spec.tokens, spec.key_width / 2};
   const Rotation views{View(memory.buffer(), dtype_, shape),
                        View(memory.buffer(), dtype_, shape, shape.elements())};
-  if (rotations_.size() == kKept) rotations_.pop_front();
-  rotations_.push_back({spec, views, std::move(memory)});
-  return views;
+  return keep(rotations_, kKept, spec, views, std::move(memory));
 }
 
 }  // namespace vretnet::layers

@@ -22,6 +22,10 @@ class TableCache {
   // every row, keeps a bounded number of them. A spec that is still kept costs a comparison and no
   // allocation.
   ops::DecayTables decay(const retention::DecaySpec& spec);
+  // For decays that are learned: the exponents of γ in each table (retention::make_decay_exponents), which
+  // hold for all heads and are tables of one, and the constant scale of the rows.
+  ops::DecayTables decay_exponents(const retention::DecaySpec& spec);
+  View row_scale(const retention::DecaySpec& spec);
   Rotation rotation(const retention::RotationSpec& spec);
 
  private:
@@ -34,7 +38,8 @@ class TableCache {
   };
   Backend& backend_;
   DType dtype_;
-  std::deque<Entry<retention::DecaySpec, ops::DecayTables>> decays_;
+  std::deque<Entry<retention::DecaySpec, ops::DecayTables>> decays_, exponents_;
+  std::deque<Entry<retention::DecaySpec, View>> row_scales_;
   std::deque<Entry<retention::RotationSpec, Rotation>> rotations_;
 };
 

@@ -28,6 +28,10 @@ bool passes_in_bands(const Model& model, const Backend& backend, const layers::P
          model.why_not_streamable().empty();
 }
 
+bool passes_in_pieces(const Backend& backend, const layers::Pass::Options& options) {
+  return options.mode == layers::Mode::inference && options.piece_bytes > 0 && !backend.records();
+}
+
 }  // namespace
 
 WeightsCopy::WeightsCopy(Backend& backend, const View& weights, DType dtype)
@@ -52,6 +56,7 @@ Session::Session(const Model& model, Backend& backend, const View& weights, cons
       tables_(backend, options.dtype),
       weights_(backend, weights, options.dtype),
       pass_(backend, model.parameters(), tables_, weights_.view(), gradients, options) {
+  pass_.keep_wide_weights(weights);
   if (passes_in_bands(model, backend, options)) {
     bands_ = std::make_unique<Stream>(model, backend, weights, options, model.input_shape(1)[2]);
   }
@@ -147,12 +152,29 @@ View Session::forward_loaded() {
   return logits_;
 }
 
-template <class Rows>
-View Session::forward_in_bands(std::int64_t batch, const Rows& rows) {
+View Session::logits_of(std::int64_t batch) {
   if (!logits_of_images_.view() || logits_of_images_.view().extent(0) < batch) {
     logits_of_images_ = Allocation(backend_, wide_of(options_.dtype), {batch, model_.classes()});
   }
-  const View logits = logits_of_images_.view().slice(0, 0, batch);
+  return logits_of_images_.view().slice(0, 0, batch);
+}
+
+View Session::forward_in_pieces(const float* images, std::int64_t batch) {
+  const View logits = logits_of(batch);
+  const std::int64_t image_elements = model_.input_shape(1).elements();
+  // Pieces of equal size, give or take an image.
+  const std::int64_t count = (batch + piece_images_ - 1) / piece_images_;
+  for (std::int64_t piece = 0; piece < count; ++piece) {
+    const std::int64_t first = batch * piece / count, end = batch * (piece + 1) / count;
+    load(images + first * image_elements, end - first);
+    backend_.run(ops::Convert{.x = forward_loaded(), .y = logits.slice(0, first, end - first)});
+  }
+  return logits;
+}
+
+template <class Rows>
+View Session::forward_in_bands(std::int64_t batch, const Rows& rows) {
+  const View logits = logits_of(batch);
   const std::int64_t patch = model_.patch_size(), height = model_.input_shape(1)[1] / patch;
   // Bands of equal height, give or take a row.
   const std::int64_t count = (height + bands_->band_rows() - 1) / bands_->band_rows();
@@ -192,6 +214,13 @@ View Session::forward(const float* images, std::int64_t batch) {
       return images + (image * shape[1] + first_row) * shape[2] * shape[3];
     });
   }
+  if (passes_in_pieces(backend_, options_)) {
+    if (piece_images_ == 0) {
+      const auto image_bytes = static_cast<std::int64_t>(measured_peak(1));
+      piece_images_ = std::max<std::int64_t>(1, options_.piece_bytes / image_bytes);
+    }
+    if (batch > piece_images_) return forward_in_pieces(images, batch);
+  }
   load(images, batch);
   if (pass_.training()) return forward_loaded();
   Plan& known = plan(batch);
@@ -220,6 +249,7 @@ Stream::Stream(const Model& model, Backend& backend, const View& weights,
       tables_(backend, options.dtype),
       weights_(backend, weights, options.dtype),
       pass_(backend, model.parameters(), tables_, weights_.view(), View(), options) {
+  pass_.keep_wide_weights(weights);
   if (const std::string reason = model.why_not_streamable(); !reason.empty()) throw UsageError(reason);
   check(width > 0 && width % model.patch_size() == 0, "{} pixels are no whole number of patches of {}", width,
         model.patch_size());

@@ -86,7 +86,8 @@ class Session {
   // backend that records (a GPU) notes the ops of the second call and replays them from then on. Throws
   // RunError naming the batch size that would fit where memory is too small.
   // A large image of a causal model passes in bands (Pass::Options::band_tokens), one image after the other;
-  // the tables of each band are then made anew.
+  // the tables of each band are then made anew. A batch on a CPU passes in pieces
+  // (Pass::Options::piece_bytes), whose memory is then all that is planned.
   View forward(const float* images, std::int64_t batch);
   // The same of pixels that are made when they are needed: in bands, those of the whole image are never held.
   View forward(const PixelRows& pixels, std::int64_t batch);
@@ -116,6 +117,8 @@ class Session {
   std::size_t measured_peak(std::int64_t batch);  // of the arena, by a dry run
   void make_room(std::int64_t batch, std::size_t peak);
   void release_memory();
+  View logits_of(std::int64_t batch);  // [batch, classes], of images that pass in bands or pieces
+  View forward_in_pieces(const float* images, std::int64_t batch);
   // rows(image, first_row, rows) → their pixels on the host.
   template <class Rows>
   View forward_in_bands(std::int64_t batch, const Rows& rows);
@@ -134,7 +137,8 @@ class Session {
   bool moved_ = false;              // memory, since load() said so last
   Tensor input_, logits_;           // input_: the images as the layers read them
   std::unique_ptr<Stream> bands_;   // where images pass in bands
-  Allocation logits_of_images_;     // [batch, classes], of images that passed in bands
+  std::int64_t piece_images_ = 0;   // of a batch that passes in pieces; 0: not known yet
+  Allocation logits_of_images_;     // [batch, classes] or more, of images that passed in bands or pieces
   std::vector<float> host_pixels_;  // made by PixelRows
 };
 

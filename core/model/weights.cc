@@ -1,5 +1,6 @@
 #include "core/model/weights.h"
 
+#include <algorithm>
 #include <type_traits>
 
 #include "core/base/check.h"
@@ -11,12 +12,17 @@ std::vector<double> initial_values(const layers::ParameterTable& table, std::uin
   std::vector<double> values(static_cast<std::size_t>(table.elements()), 0.0);
   std::uint64_t index = 0;
   for (const layers::NamedTensor& tensor : table.tensors()) {
-    Random random(seed, {index++});
     const layers::Initial& initial = tensor.initial;
+    if (initial.kind == layers::Initial::given) {
+      std::copy(initial.values.begin(), initial.values.end(), values.begin() + tensor.offset);
+      continue;
+    }
+    Random random(seed, {index++});
     for (std::int64_t i = 0; i < tensor.shape.elements(); ++i) {
       double& value = values[static_cast<std::size_t>(tensor.offset + i)];
       switch (initial.kind) {
         case layers::Initial::zeros:
+        case layers::Initial::given:
           break;
         case layers::Initial::constant:
           value = initial.scale;

@@ -9,7 +9,8 @@
 
 namespace vretnet::model {
 
-// First values of every tensor: a function of (seed, place of the tensor in the table) only. Gaps are 0.
+// First values of every tensor: a function of (seed, place of the tensor in the table) only, where tensors
+// whose values are given are not counted, so that a model with them starts as the one without. Gaps are 0.
 std::vector<double> initial_values(const layers::ParameterTable& table, std::uint64_t seed);
 
 // Copies between a contiguous view of f32 or f64 and host numbers of either type, rounding once.

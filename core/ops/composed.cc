@@ -98,6 +98,9 @@ struct Backward {
   View o, normalized, d_normalized, d_o;
   Retention retention;
   RetentionGradient retention_gradient;
+  // Learned decays: d_log_rate += Σ d_o ⊙ o', where o' is the retention by the derivative of D.
+  Retention derivative;
+  HeadDot decay_gradient;
 };
 
 Backward plan(const Backend& backend, const RetentionBlockGradient& block, Workspace& workspace) {
@@ -122,10 +125,25 @@ Backward plan(const Backend& backend, const RetentionBlockGradient& block, Works
                                  .d_v = block.d_v,
                                  .tables = block.tables,
                                  .pattern = block.pattern};
-  const std::size_t forward_bytes = backend.workspace_bytes(backward.retention);
-  const std::size_t gradient_bytes = backend.workspace_bytes(backward.retention_gradient);
-  const View nested = workspace.take_bytes(std::max(forward_bytes, gradient_bytes));
+  std::size_t nested_bytes = std::max(backend.workspace_bytes(backward.retention),
+                                      backend.workspace_bytes(backward.retention_gradient));
+  if (block.d_log_rate) {
+    // What a causal token does not see is 0 in the derivative as well. o is needed no more.
+    backward.derivative = {.q = backward.turned.q,
+                           .k = backward.turned.k,
+                           .v = block.v,
+                           .o = backward.o,
+                           .tables = {.gamma = block.tables.gamma,
+                                      .mask = block.decay_derivative,
+                                      .row_scale = block.tables.row_scale},
+                           .pattern = {.form = RetentionForm::parallel, .bidirectional = true}};
+    backward.decay_gradient = {.a = backward.o, .b = backward.d_o, .y = block.d_log_rate};
+    nested_bytes = std::max({nested_bytes, backend.workspace_bytes(backward.derivative),
+                             backend.workspace_bytes(backward.decay_gradient)});
+  }
+  const View nested = workspace.take_bytes(nested_bytes);
   backward.retention.workspace = backward.retention_gradient.workspace = nested;
+  backward.derivative.workspace = backward.decay_gradient.workspace = nested;
   return backward;
 }
 
@@ -166,6 +184,10 @@ void run_composed(Backend& backend, const RetentionBlockGradient& op) {
                                .d_x = backward.d_o,
                                .kind = op.head_norm,
                                .epsilon = op.epsilon});
+  if (op.d_log_rate) {
+    backend.run(backward.derivative);
+    backend.run(backward.decay_gradient);
+  }
   backend.run(backward.retention_gradient);
   turn_back(backend, op, backward.turned);
 }

@@ -1,5 +1,5 @@
-// The fused ops as compositions of simpler ones (Rotate, Retention, HeadNorm, Gate and their gradients), on
-// any backend: what a fused kernel must equal, and what a backend without one calls.
+// The fused ops as compositions of simpler ones (Rotate, Retention, HeadNorm, Gate and their gradients,
+// HeadDot), on any backend: what a fused kernel must equal, and what a backend without one calls.
 #pragma once
 
 #include <cstddef>

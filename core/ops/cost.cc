@@ -126,8 +126,16 @@ double cost(const RetentionBlock& op) {
          (op.g ? (kFunction + 2) * elements(op.g) : 0);
 }
 double cost(const RetentionBlockGradient& op) {  // the retention runs once more, then its gradient
+  const double of_decays =
+      op.d_log_rate ? retention_cost(op.q, op.v, {.form = RetentionForm::parallel}) + 2 * elements(op.v) : 0;
   return 4 * retention_cost(op.q, op.v, op.pattern) + (op.cosine ? 16 * elements(op.q) : 0) +
-         20 * elements(op.v) + (op.g ? (3 * kFunction + 6) * elements(op.g) : 0);
+         20 * elements(op.v) + (op.g ? (3 * kFunction + 6) * elements(op.g) : 0) + of_decays;
+}
+double cost(const DecayPowers& op) {
+  return (kFunction + 1) * elements(op.y);
+}
+double cost(const HeadDot& op) {
+  return 2 * elements(op.a);
 }
 double cost(const Attention& op) {
   return 2 * (2 * extent(op.k, 1) + 1) * elements(op.q);

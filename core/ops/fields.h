@@ -209,7 +209,16 @@ inline auto fields(const RetentionBlockGradient& op) {
                     out("d_v", op.d_v),
                     maybe_out("d_g", op.d_g),
                     wide(maybe_in("cosine", op.cosine)),
-                    wide(maybe_in("sine", op.sine))};
+                    wide(maybe_in("sine", op.sine)),
+                    wide(maybe_in("decay_derivative", op.decay_derivative)),
+                    wide(maybe_sum("d_log_rate", op.d_log_rate))};
+}
+inline auto fields(const DecayPowers& op) {
+  return std::array{wide(in("exponents", op.exponents)), wide(in("log_rate", op.log_rate)),
+                    wide(out("y", op.y))};
+}
+inline auto fields(const HeadDot& op) {
+  return std::array{in("a", op.a), in("b", op.b), wide(sum("y", op.y))};
 }
 inline auto fields(const Attention& op) {
   return std::array{in("q", op.q), in("k", op.k), in("v", op.v), out("o", op.o),
@@ -280,7 +289,7 @@ inline bool allows(const Field& field, DType own) {
   return (field.storage != Storage::wide && dtype == own) ||
          (field.storage != Storage::own && dtype == wide_of(own));
 }
-// Ops that run in bf16: all but the loss, the optimizer and products of integers.
+// Ops that run in bf16: all but the loss, the optimizer, products of integers and learned decays.
 inline bool runs_in_bf16(const Op& op) {
   return std::visit([](const auto& each) { return fields(each).front().storage != Storage::wide; }, op);
 }

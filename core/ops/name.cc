@@ -87,6 +87,12 @@ const char* name(const RetentionBlock&) {
 const char* name(const RetentionBlockGradient&) {
   return "RetentionBlockGradient";
 }
+const char* name(const DecayPowers&) {
+  return "DecayPowers";
+}
+const char* name(const HeadDot&) {
+  return "HeadDot";
+}
 const char* name(const Attention&) {
   return "Attention";
 }

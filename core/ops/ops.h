@@ -289,11 +289,29 @@ struct RetentionBlockGradient {
   View q, k, v, g, d_y;
   View d_q, d_k, d_v, d_g;
   View cosine, sine;
+  // Learned decays, both or none: d_log_rate [heads, 1] += ∂loss/∂log_rate (DecayPowers; row_scale is
+  // constant). decay_derivative [heads, tokens, tokens] is ∂D/∂log_rate of all pairs of tokens, by any form.
+  View decay_derivative, d_log_rate;
   DecayTables tables;
   RetentionPattern pattern;
   float key_scale = 1;
   HeadNormKind head_norm = HeadNormKind::layer;
   float epsilon = 1e-6f;
+  View workspace;
+};
+
+// Decays that are learned, γ_h = exp(−exp(log_rate[h])), which lies between 0 and 1 whatever log_rate is: the
+// numbers of a table, y[h, i] = γ_h^exponent[i], 0 where the exponent is ∞; or ∂y/∂log_rate, −x·exp(−x) with
+// x = exp(log_rate[h])·exponent[i]. exp(log_rate) and x are cut to what f32 holds as normal numbers, so that
+// neither 0 · ∞ nor ∞ − ∞ comes about. exponents [n], none below 0; log_rate [heads, 1], y [heads, n].
+struct DecayPowers {
+  View exponents, log_rate, y;
+  bool derivative = false;
+};
+
+// y[h] += Σ_{b,t,c} a[b,t,h,c]·b[b,t,h,c]. a, b [batch, tokens, heads, d], y [heads, 1].
+struct HeadDot {
+  View a, b, y;
   View workspace;
 };
 
@@ -381,9 +399,9 @@ using Op = std::variant<Gemm, QuantizedGemm, Convert, ColumnSum, Convolution, Co
                         ConvolutionWeightGradient, Depthwise, DepthwiseInputGradient, DepthwiseWeightGradient,
                         Patches, Add, BroadcastAdd, ScaleSamples, Activation, ActivationGradient, Gate,
                         GateGradient, LayerNorm, LayerNormGradient, HeadNorm, HeadNormGradient, Rotate,
-                        Retention, RetentionGradient, RetentionBlock, RetentionBlockGradient, Attention,
-                        AttentionGradient, PoolTokens, PoolTokensGradient, Softmax, SoftmaxGradient,
-                        CrossEntropy, SquaredNorm, AdamW, Lerp>;
+                        Retention, RetentionGradient, RetentionBlock, RetentionBlockGradient, DecayPowers,
+                        HeadDot, Attention, AttentionGradient, PoolTokens, PoolTokensGradient, Softmax,
+                        SoftmaxGradient, CrossEntropy, SquaredNorm, AdamW, Lerp>;
 
 const char* name_of(const Op& op);  // "LayerNormGradient"
 // The name with what decides the op's cost: of a Gemm M x N x K and what is fused to it ("Gemm 197x768x192

@@ -19,5 +19,7 @@ void validate_retention(const Retention& op);
 void validate_retention(const RetentionGradient& op);
 void validate_retention(const RetentionBlock& op);
 void validate_retention(const RetentionBlockGradient& op);
+void validate_retention(const DecayPowers& op);
+void validate_retention(const HeadDot& op);
 
 }  // namespace vretnet::ops

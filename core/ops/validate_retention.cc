@@ -113,6 +113,24 @@ void validate_retention(const RetentionBlockGradient& op) {
   check(static_cast<bool>(op.g) == static_cast<bool>(op.d_g), "one of g and d_g is given ({})",
         static_cast<bool>(op.g));
   expect_shape_if_given("RetentionBlockGradient.d_g", op.d_g, shape.values());
+  check(static_cast<bool>(op.decay_derivative) == static_cast<bool>(op.d_log_rate),
+        "one of decay_derivative and d_log_rate is given ({})", static_cast<bool>(op.d_log_rate));
+  expect_shape_if_given("RetentionBlockGradient.decay_derivative", op.decay_derivative,
+                        {shape.heads, shape.tokens, shape.tokens});
+  expect_shape_if_given("RetentionBlockGradient.d_log_rate", op.d_log_rate, {shape.heads, 1});
+}
+
+void validate_retention(const DecayPowers& op) {
+  expect_rank("DecayPowers.exponents", op.exponents, 1);
+  expect_rank("DecayPowers.y", op.y, 2);
+  expect_shape("DecayPowers.y", op.y, {op.y.extent(0), op.exponents.extent(0)});
+  expect_shape("DecayPowers.log_rate", op.log_rate, {op.y.extent(0), 1});
+}
+
+void validate_retention(const HeadDot& op) {
+  expect_rank("HeadDot.a", op.a, 4);
+  expect_shape("HeadDot.b", op.b, op.a.shape());
+  expect_shape("HeadDot.y", op.y, {op.a.extent(2), 1});
 }
 
 }  // namespace vretnet::ops

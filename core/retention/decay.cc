@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 
 #include "core/base/check.h"
@@ -87,15 +88,34 @@ void check_spec(const DecaySpec& spec) {
   }
 }
 
-// Appends the chunk tables of one head: D_B, ξ, ζ, c, and ξ', ζ' for chunks of B tokens. The steps of a state
-// are tokens (raster) or rows: `step` is the step of token j within its chunk.
-void append_chunk_tables(const DecaySpec& spec, const StepDecays& deltas, HostDecayTables& tables) {
+// So many steps of the grid decay as one of γ does.
+struct StepsForOne {
+  double places, lines;
+};
+StepsForOne steps_for_one(DecayKind kind, const GridScale& scale) {
+  check(scale.rows > 0 && scale.columns > 0, "a grid scaled by {} × {}", scale.rows, scale.columns);
+  if (kind == DecayKind::raster) return {scale.rows * scale.columns, scale.rows * scale.columns};
+  return {scale.columns, scale.rows};
+}
+
+// B of the spec's tables; 0: none but γ.
+std::int64_t chunk_of(const DecaySpec& spec) {
+  if (spec.pattern.form == RetentionForm::recurrent) return 0;
+  return spec.pattern.form == RetentionForm::parallel ? spec.tokens : spec.pattern.chunk;
+}
+
+// Appends the chunk tables of one head: D_B, ξ, ζ, c, and ξ', ζ' for chunks of B tokens, as numbers of the
+// distance that each stands for; `unseen` is the one of what D leaves out. The steps of a state are tokens
+// (raster) or rows: `step` is the step of token j within its chunk.
+template <class NumberOf>
+void append_chunk_tables(const DecaySpec& spec, const NumberOf& number_of, double unseen,
+                         HostDecayTables& tables) {
   const RetentionPattern& pattern = spec.pattern;
-  // Every entry below is made of these.
-  const std::vector<double> place_powers = powers_of(deltas.place, tables.chunk),
-                            line_powers = powers_of(deltas.line, tables.chunk);
-  const std::vector<double>& powers = pattern.decay == DecayKind::row ? line_powers : place_powers;
-  const std::int64_t step_tokens = pattern.decay == DecayKind::row ? pattern.row_width : 1;
+  const bool by_row = pattern.decay == DecayKind::row;
+  const auto number_of_steps = [&](std::int64_t count) {
+    return number_of(by_row ? Distance{.lines = count} : Distance{.places = count});
+  };
+  const std::int64_t step_tokens = by_row ? pattern.row_width : 1;
   const std::int64_t steps = tables.chunk / step_tokens;
   const std::int64_t last_tokens = (spec.tokens - 1) % tables.chunk + 1;
   const bool has_state_down = !pattern.bidirectional || pattern.form == RetentionForm::chunkwise;
@@ -103,22 +123,21 @@ void append_chunk_tables(const DecaySpec& spec, const StepDecays& deltas, HostDe
   for (std::int64_t j = 0; j < tables.chunk; ++j) {
     for (std::int64_t l = 0; l < tables.chunk; ++l) {
       const std::optional<Distance> steps_between = distance(pattern, j, l);
-      tables.mask.push_back(
-          steps_between ? place_powers[steps_between->places] * line_powers[steps_between->lines] : 0);
+      tables.mask.push_back(steps_between ? number_of(*steps_between) : unseen);
     }
     const std::int64_t step = j / step_tokens;
     if (has_state_down) {
-      tables.xi.push_back(powers[step + 1]);
-      tables.zeta.push_back(powers[steps - 1 - step]);
+      tables.xi.push_back(number_of_steps(step + 1));
+      tables.zeta.push_back(number_of_steps(steps - 1 - step));
     }
     if (has_state_up) {
-      tables.xi_up.push_back(powers[steps - step]);
-      tables.zeta_up.push_back(powers[step]);
+      tables.xi_up.push_back(number_of_steps(steps - step));
+      tables.zeta_up.push_back(number_of_steps(step));
     }
   }
   if (has_state_down) {
-    tables.carry.push_back(powers[steps]);
-    tables.carry.push_back(powers[last_tokens / step_tokens]);
+    tables.carry.push_back(number_of_steps(steps));
+    tables.carry.push_back(number_of_steps(last_tokens / step_tokens));
   }
 }
 
@@ -132,9 +151,8 @@ std::vector<double> decay_complements(int heads, DecaySpeed speed) {
 }
 
 StepDecays step_decays(DecayKind kind, double delta, const GridScale& scale) {
-  check(scale.rows > 0 && scale.columns > 0, "a grid scaled by {} × {}", scale.rows, scale.columns);
-  if (kind == DecayKind::raster) return part_of_step(delta, scale.rows * scale.columns);
-  return {part_of_step(delta, scale.columns), part_of_step(delta, scale.rows)};
+  const StepsForOne steps = steps_for_one(kind, scale);
+  return {part_of_step(delta, steps.places), part_of_step(delta, steps.lines)};
 }
 
 bool has_one_gamma(DecayKind kind, const GridScale& scale) {
@@ -161,22 +179,46 @@ double row_sum(const RetentionPattern& pattern, const StepDecays& deltas, std::i
   return two_sided_sum(deltas.place, width, x) + static_cast<double>(width) * (earlier_rows + later_rows);
 }
 
-HostDecayTables make_decay_tables(const DecaySpec& spec) {
+std::vector<double> make_row_scales(const DecaySpec& spec) {
   check_spec(spec);
-  HostDecayTables tables{.tokens = spec.tokens};
-  if (spec.pattern.form != RetentionForm::recurrent)
-    tables.chunk = spec.pattern.form == RetentionForm::parallel ? spec.tokens : spec.pattern.chunk;
+  std::vector<double> scales;
+  const std::vector<double> deltas = decay_complements(spec.heads, spec.speed);
+  for (int head = spec.first_head; head < spec.heads; head += spec.head_step) {
+    const StepDecays steps = step_decays(spec.pattern.decay, deltas[head], spec.scale);
+    for (std::int64_t t = 0; t < spec.tokens; ++t) {
+      const double sum = row_sum(spec.pattern, steps, spec.height, spec.first_token + t);
+      scales.push_back(1 / std::sqrt(sum * spec.scale.rows * spec.scale.columns));
+    }
+  }
+  return scales;
+}
+
+HostDecayTables make_decay_tables(const DecaySpec& spec) {
+  HostDecayTables tables{.chunk = chunk_of(spec), .tokens = spec.tokens, .row_scale = make_row_scales(spec)};
   const std::vector<double> deltas = decay_complements(spec.heads, spec.speed);
   for (int head = spec.first_head; head < spec.heads; head += spec.head_step) {
     const StepDecays steps = step_decays(spec.pattern.decay, deltas[head], spec.scale);
     ++tables.heads;
     tables.gamma.push_back(1 - steps.place);
-    if (tables.chunk > 0) append_chunk_tables(spec, steps, tables);
-    for (std::int64_t t = 0; t < spec.tokens; ++t) {
-      const double sum = row_sum(spec.pattern, steps, spec.height, spec.first_token + t);
-      tables.row_scale.push_back(1 / std::sqrt(sum * spec.scale.rows * spec.scale.columns));
-    }
+    if (tables.chunk == 0) continue;
+    // Every entry is made of these.
+    const std::vector<double> place_powers = powers_of(steps.place, tables.chunk),
+                              line_powers = powers_of(steps.line, tables.chunk);
+    append_chunk_tables(
+        spec, [&](const Distance& by) { return place_powers[by.places] * line_powers[by.lines]; }, 0, tables);
   }
+  return tables;
+}
+
+HostDecayTables make_decay_exponents(const DecaySpec& spec) {
+  check_spec(spec);
+  HostDecayTables tables{.heads = 1, .chunk = chunk_of(spec), .tokens = spec.tokens};
+  const StepsForOne one = steps_for_one(spec.pattern.decay, spec.scale);
+  const auto exponent = [&](const Distance& by) {
+    return static_cast<double>(by.places) / one.places + static_cast<double>(by.lines) / one.lines;
+  };
+  tables.gamma.push_back(exponent({.places = 1}));
+  if (tables.chunk > 0) append_chunk_tables(spec, exponent, std::numeric_limits<double>::infinity(), tables);
   return tables;
 }
 

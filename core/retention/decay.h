@@ -63,5 +63,10 @@ struct HostDecayTables {
   std::vector<double> gamma, mask, xi, zeta, carry, xi_up, zeta_up, row_scale;
 };
 HostDecayTables make_decay_tables(const DecaySpec& spec);
+// 1/√s_n of these tables, [heads, tokens].
+std::vector<double> make_row_scales(const DecaySpec& spec);
+// The same tables but the row scale, as exponents of γ, which are alike for all heads: each number of a head
+// is its γ = 1 − δ to that power, 0 where the exponent is ∞. For decays that are learned; `heads` is 1.
+HostDecayTables make_decay_exponents(const DecaySpec& spec);
 
 }  // namespace vretnet::retention

@@ -24,6 +24,7 @@ struct Variant {
   const char* name;
   const char* model;
   vision::Scan scan;
+  bool learned_decay = false;
 };
 void PrintTo(const Variant& variant, std::ostream* stream) {
   *stream << variant.name;
@@ -38,6 +39,7 @@ std::unique_ptr<vision::VisionModel> make_pico(const Variant& variant) {
   config.classes = kClasses10;
   config.in_chans = 1;
   if (config.mixer == vision::MixerKind::retention) config.scan = variant.scan;
+  config.learned_decay = variant.learned_decay;
   return vision::make_model(config);
 }
 
@@ -111,6 +113,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Variant{"local_causal", "vretnet_pico_patch4_28_local", vision::Scan::causal},
                       Variant{"local_bidirectional", "vretnet_pico_patch4_28_local",
                               vision::Scan::bidirectional},
+                      Variant{"learned_decay", "vretnet_pico_patch4_28_local", vision::Scan::alternate, true},
                       Variant{"vit", "vit_pico_patch4_28", vision::Scan::causal}),
     [](const auto& each) { return each.param.name; });
 

@@ -36,6 +36,7 @@ inline std::pair<double, double> parameter_range(std::string_view name, std::spa
     return {-amplitude, amplitude};
   }
   if (name.ends_with(".weight")) return {0.9, 1.1};
+  if (name.ends_with(".decay")) return {-3, -1};
   return {-0.1, 0.1};
 }
 

@@ -62,6 +62,8 @@ def parameter_range(name, shape):
         return -amplitude, amplitude
     if name.endswith(".weight"):
         return 0.9, 1.1
+    if name.endswith(".decay"):
+        return -3.0, -1.0
     return -0.1, 0.1
 
 

@@ -55,6 +55,8 @@ def configs():
                **ROW_FAST_AXIAL),
         Config("local_manhattan", (12, 20), scan="bidirectional", layer_scale=0.1, **LOCAL,
                **ROW_FAST_AXIAL | {"decay": "manhattan"}),
+        Config("local_cross_learned_decay", (12, 20), heads=5, width=30, scan="cross", learned_decay=True, **LOCAL,
+               **ROW_FAST_AXIAL),
         Config("vit", (16, 12), in_chans=3, **VIT),
         Config("vit_class_token", (12, 16), class_token=True, pool="token", **VIT),
         Config("vit_local", (20, 12), in_chans=3, width=30, **ATTENTION, **LOCAL),
@@ -167,7 +169,7 @@ def model_golden(config, seed, batch):
           f"norms {norms.min():.2f} … {norms.max():.2f}, float32 differs by {single:.1e}")
     metadata = {
         "kind": "model",
-        "model": json.dumps({key: value for key, value in dataclasses.asdict(config).items() if key != "layer_scale" or value}),
+        "model": json.dumps({key: value for key, value in dataclasses.asdict(config).items() if value or key not in ("layer_scale", "learned_decay")}),
         "training": json.dumps(TRAINING | {"seed": seed, "batch": batch}),
     }
     return metadata, tensors

@@ -12,7 +12,7 @@ from torch import nn
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The `model` object of a checkpoint, and three that few models have: mixer, class_token, layer_scale."""
+    """The `model` object of a checkpoint, and what few models have: mixer, class_token, layer_scale, learned_decay."""
 
     name: str = "golden"
     image_size: tuple = (16, 16)  # height, width
@@ -40,6 +40,7 @@ class Config:
     mixer: str = "retention"  # retention, attention
     class_token: bool = False
     layer_scale: float = 0
+    learned_decay: bool = False
 
     @property
     def grid(self):
@@ -79,6 +80,15 @@ def decay_mask(bidirectional, decay, deltas, height, width):
                 if exponent is not None:
                     mask[head, n, m] = math.exp(exponent * math.log1p(-delta))
     return mask
+
+
+def learned_mask(bidirectional, decay, log_rate, height, width):
+    """D [1, tokens, tokens] of a head with gamma = exp(−exp(log_rate)), log_rate [1]."""
+    places = range(height * width)
+    exponents = [[mask_exponent(bidirectional, decay, width, n, m) for m in places] for n in places]
+    seen = torch.tensor([[exponent is not None for exponent in row] for row in exponents])
+    power = torch.tensor([[exponent or 0.0 for exponent in row] for row in exponents], dtype=torch.float64)
+    return torch.where(seen, torch.exp(-torch.exp(log_rate) * power.to(log_rate)), 0.0)[None]
 
 
 def row_sum(bidirectional, decay, delta, height, width, n):
@@ -129,13 +139,17 @@ def rotate(x, angle):
     return torch.stack([a * cosine - b * sine, a * sine + b * cosine], dim=-1).flatten(-2)
 
 
-def retention(q, k, v, *, bidirectional, decay, deltas, position, height, width):
+def retention(q, k, v, *, bidirectional, decay, deltas, position, height, width, log_rate=None):
     """q, k [batch, heads, tokens, d_k], v [batch, heads, tokens, d_v], all as projected: k is scaled here.
-    Tokens stand in the order in which they are read, height × width of them."""
+    Tokens stand in the order in which they are read, height × width of them. With `log_rate` [1] the one head's
+    decay is learned; its rows are scaled as those of `deltas`."""
     angle = angles(position, q.shape[-1], height, width)
     q, k = rotate(q, angle), rotate(k / math.sqrt(q.shape[-1]), angle)
     mask = decay_mask(bidirectional, decay, deltas, height, width)
-    mask = mask / mask.sum(-1, keepdim=True).sqrt()
+    row_scale = mask.sum(-1, keepdim=True).sqrt()
+    if log_rate is not None:
+        mask = learned_mask(bidirectional, decay, log_rate, height, width)
+    mask = mask / row_scale
     return (q @ k.transpose(-1, -2) * mask.to(q)) @ v
 
 
@@ -189,6 +203,8 @@ class Retention(nn.Module):
         self.out_proj = nn.Linear(values, width, bias=False)
         if config.lepe:
             self.lepe = Depthwise(values, row_causal=config.scan == "causal")
+        if config.learned_decay:
+            self.decay = nn.Parameter(torch.zeros(config.heads))
 
     def forward(self, x, grid):
         config = self.config
@@ -208,6 +224,7 @@ class Retention(nn.Module):
                 position=config.position,
                 height=height,
                 width=width,
+                log_rate=self.decay[head : head + 1] if config.learned_decay else None,
             )
             outs.append(read[:, :, order.argsort()])
         out = head_norm(torch.cat(outs, 1), config.head_norm, config.head_norm_epsilon).transpose(1, 2).flatten(2)

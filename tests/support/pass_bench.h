@@ -18,8 +18,8 @@ namespace vretnet::testing {
 
 class PassBench {
  public:
-  // Weights start at random: uniform ±0.4, gains of norms 1 ± 0.4, so that gradients are neither tiny nor
-  // wild.
+  // Weights start at random: uniform ±0.4, gains of norms 1 ± 0.4, given values ± 0.4, so that gradients are
+  // neither tiny nor wild.
   PassBench(const layers::ParameterTable& table, const layers::Pass::Options& options,
             const std::string& backend = "reference")
       : table_(table),
@@ -38,7 +38,10 @@ class PassBench {
     for (const layers::NamedTensor& tensor : table.tensors()) {
       for (std::int64_t i = 0; i < tensor.shape.elements(); ++i) {
         const double value = random.uniform(-0.4, 0.4);
-        values[tensor.offset + i] = tensor.initial.kind == layers::Initial::constant ? 1 + value : value;
+        const layers::Initial& initial = tensor.initial;
+        values[tensor.offset + i] = value + (initial.kind == layers::Initial::constant ? 1
+                                             : initial.kind == layers::Initial::given  ? initial.values[i]
+                                                                                       : 0);
       }
     }
     return values;

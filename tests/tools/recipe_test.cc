@@ -94,6 +94,7 @@ TEST_F(RecipeTest, EveryFlagChangesTheRun) {
                                         {"--class-weights", "sqrt-inv"},
                                         {"--balanced"},
                                         {"--drop-path", "0.5"},
+                                        {"--learned-decay", "true"},
                                         {"--cooldown-epochs", "1"}};
   for (std::size_t i = 0; i < flags.size(); ++i) {
     EXPECT_TRUE(models.insert(run_with("run" + std::to_string(i), flags[i])).second)

@@ -1,5 +1,5 @@
-// A session that lets images pass in bands gives what it gives when it sees them whole, in memory that does
-// not depend on their height.
+// A session that lets images pass in bands, or a batch in pieces, gives what it gives when it sees them whole,
+// in memory that does not depend on their height.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -30,12 +30,13 @@ class Images {
 
   // In double, so that only the order of sums differs; `asked` sees which rows are asked for.
   Result run(std::int64_t band_tokens, bool from_rows,
-             std::vector<std::pair<std::int64_t, std::int64_t>>* asked = nullptr) const {
+             std::vector<std::pair<std::int64_t, std::int64_t>>* asked = nullptr,
+             std::int64_t piece_bytes = 0) const {
     const auto backend = make_backend("reference", 1);
     const Allocation weights(*backend, DType::f64, {model_.parameters().elements()});
     model::upload_values(*backend, weights.view(), testing::PassBench::random_weights(model_.parameters()));
     model::Session session(model_, *backend, weights.view(), View(),
-                           {.dtype = DType::f64, .band_tokens = band_tokens});
+                           {.dtype = DType::f64, .band_tokens = band_tokens, .piece_bytes = piece_bytes});
     const Shape shape = model_.input_shape(1);
     const std::int64_t row = shape[2] * shape[3];
     const model::PixelRows rows = [&](std::int64_t image, std::int64_t first, std::int64_t count,
@@ -69,6 +70,18 @@ TEST_P(Bands, ChangeNothing) {
     for (const bool from_rows : {false, true}) {
       EXPECT_LE(worst_relative_error(images.run(tokens, from_rows).logits, whole.logits), 1e-10) << tokens;
     }
+  }
+}
+
+TEST_P(Bands, PiecesOfABatchChangeNothing) {
+  const auto model = make_model(GetParam());
+  const Images images(*model);
+  const Result whole = images.run(0, false);
+  const auto all_bytes = static_cast<std::int64_t>(whole.arena_bytes);
+  for (const std::int64_t images_of_a_piece : {1, 2}) {  // of three: 1 + 1 + 1 or 1 + 2
+    const Result pieces = images.run(0, false, nullptr, all_bytes * images_of_a_piece / kBatch + 1024);
+    EXPECT_EQ(pieces.logits, whole.logits);
+    EXPECT_LT(pieces.arena_bytes, whole.arena_bytes);
   }
 }
 

@@ -64,6 +64,15 @@ TEST(ModelConfigJson, ABaseGridIsWrittenWhereThereIsOne) {
   EXPECT_EQ(parse_model_config(to_json(config), "test").grid_scale(), (retention::GridScale{1.25, 0.5}));
 }
 
+TEST(ModelConfigJson, LearnedDecaysAreWrittenWhereThereAreSome) {
+  ModelConfig config = cases::classic("tiny");
+  EXPECT_EQ(to_json(config).find("learned_decay"), std::string::npos);
+  EXPECT_FALSE(parse_model_config(to_json(config), "test").learned_decay) << "as in files from before";
+  config.learned_decay = true;
+  EXPECT_NE(to_json(config).find(R"("learned_decay":true)"), std::string::npos);
+  EXPECT_TRUE(parse_model_config(to_json(config), "test").learned_decay);
+}
+
 TEST(ModelConfigJson, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(json_refusal([](auto& json) { json["widht"] = 12; }),
             "file: model: unknown key 'widht'. Did you mean 'width'?");
@@ -143,6 +152,8 @@ TEST(ValidateModelConfig, RefusesImpossibleModels) {
                 cases::vit("tiny")),
             "file: model: base_grid is 8 × 8, expected 0 with mixer = attention, which has neither decay nor "
             "rotation");
+  EXPECT_EQ(refusal([](auto& c) { c.learned_decay = true; }, cases::vit("tiny")),
+            "file: model: learned_decay is true, expected false with mixer = attention, which has no decay");
   EXPECT_EQ(refusal([](auto& c) { c.scan = Scan::causal; }, cases::vit("tiny")),
             "file: model: scan is causal, expected bidirectional with mixer = attention, which always sees "
             "the whole "

@@ -24,7 +24,7 @@ constexpr double kFormsTolerance = 1e-10;
 constexpr double kFloatTolerance = 2e-5;
 
 layers::Pass::Options training(DType dtype, FormChoice form = FormChoice::automatic,
-                               std::int64_t chunk_rows = 1) {
+                               std::int64_t chunk_rows = 0) {
   return {.mode = layers::Mode::training, .dtype = dtype, .form = form, .chunk_rows = chunk_rows};
 }
 

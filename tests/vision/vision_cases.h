@@ -75,6 +75,14 @@ inline std::vector<ModelConfig> retnets() {
       }
     }
   }
+  const std::size_t fixed = all.size();
+  for (std::size_t i = 0; i < fixed; ++i) {  // every scan × decay once, in one of the blocks
+    const bool is_local = all[i].stem == Stem::conv, is_raster = all[i].decay == ops::DecayKind::raster;
+    if (all[i].pool == layers::Pool::last || is_local == is_raster) continue;
+    all.push_back(all[i]);
+    all.back().name += "_learned_decay";
+    all.back().learned_decay = true;
+  }
   return all;
 }
 

@@ -27,6 +27,8 @@ void run(const ops::LayerNormGradient& op);
 void run(const ops::HeadNorm& op);
 void run(const ops::HeadNormGradient& op);
 void run(const ops::Rotate& op);
+void run(const ops::DecayPowers& op);
+void run(const ops::HeadDot& op);
 void run(const ops::PoolTokens& op);
 void run(const ops::PoolTokensGradient& op);
 void run(const ops::Softmax& op);
@@ -40,6 +42,9 @@ std::size_t workspace_bytes(const ops::ColumnSum& op);
 std::size_t workspace_bytes(const ops::DepthwiseWeightGradient& op);
 std::size_t workspace_bytes(const ops::LayerNormGradient& op);
 std::size_t workspace_bytes(const ops::SquaredNorm& op);
+inline std::size_t workspace_bytes(const ops::HeadDot&) {
+  return 0;
+}
 
 // y (+)= activation(z) + residual; z may be y. The part of a Gemm that oneDNN has no fast form of.
 void run_epilogue(const View& z, const View& residual, const View& y, ops::ActivationKind kind,

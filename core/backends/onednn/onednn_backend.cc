@@ -16,6 +16,7 @@
 #include "core/backends/onednn/primitives.h"
 #include "core/backends/onednn/quantized_gemm.h"
 #include "core/base/check.h"
+#include "core/ops/composed.h"
 #include "core/ops/fields.h"
 
 namespace vretnet {
@@ -107,6 +108,9 @@ class OnednnBackend final : public Backend {
       check(first.dtype() == DType::f32, "the onednn backend runs f32, not {}",
             vretnet::name_of(first.dtype()));
     }
+    if constexpr (std::is_same_v<One, ops::RetentionBlockGradient>) {
+      if (op.d_log_rate) return ops::run_composed(*this, op);
+    }
     if constexpr (requires { onednn::run(op, primitives_); }) {
       onednn::run(op, primitives_);
     } else {
@@ -115,6 +119,9 @@ class OnednnBackend final : public Backend {
   }
   template <class One>
   std::size_t workspace_of(const One& op) const {
+    if constexpr (std::is_same_v<One, ops::RetentionBlockGradient>) {
+      if (op.d_log_rate) return ops::composed_workspace_bytes(*this, op);
+    }
     if constexpr (requires { onednn::workspace_bytes(op, primitives_); }) {
       return onednn::workspace_bytes(op, primitives_);
     } else if constexpr (requires { op.workspace; }) {

@@ -10,6 +10,7 @@
 #include "core/backends/reference/gemm.h"
 #include "core/backends/reference/head_norm.h"
 #include "core/backends/reference/layer_norm.h"
+#include "core/backends/reference/learned_decay.h"
 #include "core/backends/reference/optimizer.h"
 #include "core/backends/reference/pooling.h"
 #include "core/backends/reference/quantized_gemm.h"

@@ -162,16 +162,21 @@ layers::RetentionSettings retention_settings() {
   return {.width = 12, .value_width = 18, .heads = 3, .head_norm_epsilon = 1e-3};
 }
 
-Case retention_case(const std::string& name, const layers::RetentionSettings& settings,
-                    layers::FormChoice form = layers::FormChoice::automatic) {
-  return {.name = name,
-          .make =
-              [settings](ParameterTable& table) {
-                return normed(table, settings.width,
-                              std::make_unique<layers::RetentionMixer>(table, "retention", settings));
-              },
-          .width = settings.width,
-          .form = form};
+// With fixed decays, and with learned ones.
+void add_retention(std::vector<Case>& all, const std::string& name, layers::RetentionSettings settings,
+                   layers::FormChoice form = layers::FormChoice::automatic) {
+  for (const bool learned : {false, true}) {
+    settings.learned_decay = learned;
+    all.push_back({.name = name + (learned ? "_learned_decay" : ""),
+                   .make =
+                       [settings](ParameterTable& table) {
+                         return normed(
+                             table, settings.width,
+                             std::make_unique<layers::RetentionMixer>(table, "retention", settings));
+                       },
+                   .width = settings.width,
+                   .form = form});
+  }
 }
 
 std::vector<Case> cases() {
@@ -235,22 +240,22 @@ std::vector<Case> cases() {
         settings.bidirectional = bidirectional;
         settings.position =
             decay == ops::DecayKind::row ? retention::Position::axial : retention::Position::raster;
-        all.push_back(retention_case(std::string("retention_") +
-                                         (decay == ops::DecayKind::row ? "row_" : "raster_") +
-                                         (bidirectional ? "bidirectional_" : "causal_") + form_name,
-                                     settings, form));
+        add_retention(all,
+                      std::string("retention_") + (decay == ops::DecayKind::row ? "row_" : "raster_") +
+                          (bidirectional ? "bidirectional_" : "causal_") + form_name,
+                      settings, form);
       }
     }
   }
   layers::RetentionSettings settings = retention_settings();
   settings.reading = layers::Reading::backwards;
   settings.lepe = true;
-  all.push_back(retention_case("retention_backwards_lepe", settings));
+  add_retention(all, "retention_backwards_lepe", settings);
   settings = retention_settings();
   settings.lepe = settings.row_causal_lepe = true;
   settings.speed = retention::DecaySpeed::fast;
   settings.head_norm = ops::HeadNormKind::rms;
-  all.push_back(retention_case("retention_row_causal_lepe_rms_fast", settings));
+  add_retention(all, "retention_row_causal_lepe_rms_fast", settings);
   for (const auto decay : {ops::DecayKind::raster, ops::DecayKind::row}) {
     settings = {.width = 20, .value_width = 30, .heads = 5, .decay = decay, .head_norm_epsilon = 1e-3};
     settings.speed = retention::DecaySpeed::fast;
@@ -258,30 +263,30 @@ std::vector<Case> cases() {
     settings.reading = layers::Reading::cross;
     settings.lepe = decay == ops::DecayKind::row;
     settings.gate = decay == ops::DecayKind::row;
-    all.push_back(retention_case(
-        std::string("retention_cross_") + (settings.lepe ? "row_lepe" : "raster_ungated"), settings));
+    add_retention(all, std::string("retention_cross_") + (settings.lepe ? "row_lepe" : "raster_ungated"),
+                  settings);
   }
   settings = retention_settings();
   settings.decay = ops::DecayKind::manhattan;
   settings.bidirectional = true;
   settings.position = retention::Position::axial;
-  all.push_back(retention_case("retention_manhattan", settings));
+  add_retention(all, "retention_manhattan", settings);
   for (const auto& [form_name, form] : forms) {  // on a grid scaled unequally recurrent is chunkwise
     settings = retention_settings();
     settings.decay = ops::DecayKind::row;
     settings.bidirectional = true;
     settings.position = retention::Position::axial;
     settings.scale = {1.5, 0.75};
-    all.push_back(retention_case(std::string("retention_scaled_") + form_name, settings, form));
+    add_retention(all, std::string("retention_scaled_") + form_name, settings, form);
   }
   settings = {.width = 16, .value_width = 16, .heads = 4, .head_norm_epsilon = 1e-3};
   settings.reading = layers::Reading::cross;
   settings.scale = {1.5, 0.75};
-  all.push_back(retention_case("retention_cross_raster_scaled", settings));
+  add_retention(all, "retention_cross_raster_scaled", settings);
   settings = retention_settings();
   settings.gate = false;
   settings.position = retention::Position::none;
-  all.push_back(retention_case("retention_without_gate_and_position", settings));
+  add_retention(all, "retention_without_gate_and_position", settings);
   return all;
 }
 
@@ -304,11 +309,14 @@ TEST(ChoosePattern, FollowsTheFlops) {
     pass.start(arena, place, /*measuring=*/true, &stream);
     return layers::choose_pattern(pass, settings, tokens, place.width);
   };
-  // N against B + 2·64·128/(64 + 128) = B + 85.3
-  EXPECT_EQ(choose({9, 10}, 90, {}).form, ops::RetentionForm::parallel);
-  EXPECT_EQ(choose({9, 11}, 99, {}).form, ops::RetentionForm::chunkwise);
-  EXPECT_EQ(choose({9, 11}, 99, {}).chunk, 11);
-  EXPECT_EQ(choose({9, 11}, 99, {.form = layers::FormChoice::chunkwise, .chunk_rows = 2}).chunk, 22);
+  // N against B + 2·64·128/(64 + 128) = B + 85.3, B of as many lines as fill 32 tokens
+  EXPECT_EQ(choose({9, 12}, 108, {}).form, ops::RetentionForm::parallel);
+  EXPECT_EQ(choose({9, 13}, 117, {}).form, ops::RetentionForm::chunkwise);
+  EXPECT_EQ(choose({9, 13}, 117, {}).chunk, 26);
+  EXPECT_EQ(choose({33, 5}, 165, {}).chunk, 30);
+  EXPECT_EQ(choose({9, 33}, 297, {}).chunk, 33);
+  EXPECT_EQ(choose({9, 11}, 99, {.chunk_rows = 1}).form, ops::RetentionForm::chunkwise);
+  EXPECT_EQ(choose({9, 11}, 99, {.form = layers::FormChoice::chunkwise, .chunk_rows = 3}).chunk, 33);
   EXPECT_EQ(choose({9, 100}, 900, {}).chunk, 64);
   EXPECT_EQ(choose({9, 11, 99, true}, 1, {}).form, ops::RetentionForm::recurrent);
   EXPECT_EQ(choose({9, 11, 99, true}, 11, {}).form, ops::RetentionForm::parallel);

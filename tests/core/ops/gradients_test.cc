@@ -184,6 +184,36 @@ TEST_F(GradientCheck, RotateIsItsOwnInverse) {
   expect_gradients(forward, {"y"}, {"x"});
 }
 
+TEST_F(GradientCheck, DecayPowers) {
+  const Shape shape{3, 6};
+  DecayPowers op{.exponents = table("exponents", {6}, {0, 1, 0.5, 7.25, 40, INFINITY}),
+                 .log_rate = tensor("log_rate", {3, 1}),
+                 .y = tensor("y", shape)};
+  const View d_y = tensor("d_y", shape), d_log_rate = tensor("d_log_rate", {3, 1});
+  op.derivative = true;
+  run(op);
+  zero("d_log_rate");
+  run(HeadDot{.a = op.y.split(0, 1).split(2, 6).transposed(1, 2),  // [1, 6, 3, 1]
+              .b = d_y.split(0, 1).split(2, 6).transposed(1, 2),
+              .y = d_log_rate});
+  op.derivative = false;
+  expect_gradients(op, {"y"}, {"log_rate"});
+}
+
+// Rates beyond what numbers hold: a decay of 0 or of 1, and never NaN.
+TEST_F(GradientCheck, DecayPowersOfAbsurdRates) {
+  DecayPowers op{.exponents = table("exponents", {3}, {0, 2, INFINITY}),
+                 .log_rate = table("log_rate", {4, 1}, {-1e6, -200, 200, 1e6}),
+                 .y = tensor("y", {4, 3})};
+  run(op);
+  const std::span<double> y = elements("y");
+  EXPECT_EQ(std::vector<double>(y.begin(), y.end()),
+            (std::vector<double>{1, 1, 0, 1, 1, 0, 1, 0, 0, 1, 0, 0}));
+  op.derivative = true;
+  run(op);
+  for (const double derivative : elements("y")) EXPECT_NEAR(derivative, 0, 1e-37);
+}
+
 TEST_F(GradientCheck, Attention) {
   const Shape shape{2, 5, 2, 4}, statistics{2, 2, 5};
   const Attention forward{.q = tensor("q", shape),

@@ -146,6 +146,48 @@ TEST(Decay, TablesHoldWhatTheirFormNeeds) {
   EXPECT_TRUE(tables.xi_up.empty());
 }
 
+// What learned decays are made of: every number of every table is γ to its exponent.
+TEST(Decay, ExponentsMakeTheTables) {
+  for (const DecayKind decay : {DecayKind::raster, DecayKind::row, DecayKind::manhattan}) {
+    for (const bool bidirectional : {false, true}) {
+      for (const RetentionForm form :
+           {RetentionForm::parallel, RetentionForm::chunkwise, RetentionForm::recurrent}) {
+        for (const GridScale& scale : {GridScale{}, GridScale{2, 2}, GridScale{1.25, 0.5}}) {
+          const bool manhattan = decay == DecayKind::manhattan;
+          if (manhattan && (!bidirectional || form != RetentionForm::parallel)) continue;
+          if (form == RetentionForm::recurrent && !has_one_gamma(decay, scale)) continue;
+          DecaySpec spec{.pattern = pattern_of(decay, bidirectional, 3),
+                         .heads = 5,
+                         .first_head = 1,
+                         .head_step = 2,
+                         .speed = DecaySpeed::fast,
+                         .height = 4,
+                         .tokens = 12,
+                         .scale = scale};
+          spec.pattern.form = form;
+          if (form == RetentionForm::chunkwise) spec.pattern.chunk = 9;
+          const HostDecayTables tables = make_decay_tables(spec), exponents = make_decay_exponents(spec);
+          EXPECT_EQ(exponents.heads, 1);
+          EXPECT_EQ(exponents.chunk, tables.chunk);
+          EXPECT_TRUE(exponents.row_scale.empty());
+          EXPECT_EQ(make_row_scales(spec), tables.row_scale);
+          const std::vector<double> deltas = decay_complements(spec.heads, spec.speed);
+          for (const auto table :
+               {&HostDecayTables::gamma, &HostDecayTables::mask, &HostDecayTables::xi, &HostDecayTables::zeta,
+                &HostDecayTables::carry, &HostDecayTables::xi_up, &HostDecayTables::zeta_up}) {
+            const std::vector<double>&numbers = tables.*table, &powers = exponents.*table;
+            ASSERT_EQ(numbers.size(), 2 * powers.size());
+            for (std::size_t i = 0; i < numbers.size(); ++i) {
+              const double delta = deltas[i < powers.size() ? 1 : 3];
+              EXPECT_NEAR(numbers[i], std::pow(1 - delta, powers[i % powers.size()]), 1e-15);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 // A stream's call has the scales of its own tokens.
 TEST(Decay, ScalesOfAPieceAreThoseOfTheWhole) {
   for (const DecayKind decay : {DecayKind::raster, DecayKind::row}) {

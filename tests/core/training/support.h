@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/backends/available.h"
@@ -50,8 +51,9 @@ class MemorySource : public BatchSource {
   Batch batch_;
 };
 
-// `local`: with convolutions, so that every kind of op has its turn.
-inline std::unique_ptr<vision::VisionModel> tiny_model(bool local = false) {
+// `local`: with convolutions and, unless asked otherwise, learned decays, so that every kind of op has its
+// turn.
+inline std::unique_ptr<vision::VisionModel> tiny_model(bool local, bool learned_decay) {
   vision::ModelConfig config;
   config.name = "tiny";
   config.image_size = {8, 12};
@@ -66,7 +68,11 @@ inline std::unique_ptr<vision::VisionModel> tiny_model(bool local = false) {
     config.value_factor = 1;
     config.cpe = config.lepe = true;
   }
+  config.learned_decay = learned_decay;
   return vision::make_model(config);
+}
+inline std::unique_ptr<vision::VisionModel> tiny_model(bool local = false) {
+  return tiny_model(local, local);
 }
 inline constexpr std::int64_t kPixels = 8 * 12, kClasses = 3;
 
@@ -74,7 +80,10 @@ inline constexpr std::int64_t kPixels = 8 * 12, kClasses = 3;
 struct TinyRun {
   explicit TinyRun(const TrainingOptions& options, std::int64_t samples = 24, std::int64_t batch_size = 4,
                    const std::string& backend_name = "onednn", bool local = false)
-      : model(tiny_model(local)),
+      : TinyRun(tiny_model(local), options, samples, batch_size, backend_name) {}
+  TinyRun(std::unique_ptr<vision::VisionModel> the_model, const TrainingOptions& options,
+          std::int64_t samples, std::int64_t batch_size, const std::string& backend_name = "onednn")
+      : model(std::move(the_model)),
         backend(make_backend(backend_name, 1)),
         source(samples, batch_size, kPixels, kClasses),
         trainer(*model, *backend, source, options) {

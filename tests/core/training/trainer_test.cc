@@ -48,22 +48,45 @@ TEST(Trainer, AccumulationEqualsABiggerBatch) {
 }
 
 // Blocks that run again in backward give the bits of blocks whose activations were kept, in less memory; what
-// stochastic depth left out is left out again.
+// stochastic depth left out is left out again. (The gradient of learned decays is composed: in a model so
+// tiny its workspace is most of the memory.)
 TEST(Trainer, CheckpointedActivationsChangeNothingButMemory) {
-  for (const bool local : {false, true}) {
+  for (const auto& [local, learned] : {std::pair(false, false), {true, false}, {true, true}}) {
     TrainingOptions options = options_of();
     options.drop_path.rate = local ? 0.4 : 0;
-    TinyRun kept(options, 24, 8, "onednn", local);
+    TinyRun kept(tiny_model(local, learned), options, 24, 8);
     options.pass.checkpoint_activations = true;
-    TinyRun recomputed(options, 24, 8, "onednn", local);
+    TinyRun recomputed(tiny_model(local, learned), options, 24, 8);
     for (int step = 0; step < 3; ++step) {
       ASSERT_TRUE(kept.trainer.step());
       ASSERT_TRUE(recomputed.trainer.step());
       EXPECT_EQ(recomputed.trainer.last_loss(), kept.trainer.last_loss());
     }
     EXPECT_TRUE(recomputed.values(recomputed.trainer.weights()) == kept.values(kept.trainer.weights()));
-    EXPECT_LT(recomputed.trainer.arena_bytes(), 3 * kept.trainer.arena_bytes() / 4);
+    EXPECT_LT(recomputed.trainer.arena_bytes(), (learned ? 4 : 3) * kept.trainer.arena_bytes() / 4);
   }
+}
+
+// Every head of every layer, and no weight decay, however large, takes part in it.
+TEST(Trainer, LearnsDecays) {
+  std::vector<std::vector<float>> learned;
+  for (const double weight_decay : {0.0, 0.5}) {
+    TrainingOptions options = options_of();
+    options.optimizer.weight_decay = weight_decay;
+    TinyRun run(options, 24, 8, "onednn", /*local=*/true);
+    const std::vector<float> first = run.values(run.trainer.weights());
+    ASSERT_TRUE(run.trainer.step());
+    const std::vector<float> then = run.values(run.trainer.weights());
+    std::vector<float>& decays = learned.emplace_back();
+    for (const char* name : {"blocks.0.retention.decay", "blocks.1.retention.decay"}) {
+      const std::int64_t offset = run.model->parameters().find(name)->offset;
+      for (std::int64_t h = 0; h < 2; ++h) {
+        EXPECT_NE(then[offset + h], first[offset + h]) << name;
+        decays.push_back(then[offset + h]);
+      }
+    }
+  }
+  EXPECT_EQ(learned[0], learned[1]);
 }
 
 TEST(Trainer, CountsStepsEpochsAndARaggedEnd) {

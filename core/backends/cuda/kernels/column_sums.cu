@@ -71,12 +71,7 @@ __global__ void __launch_bounds__(kNormThreads)
        i += stride) {
     sum += squared ? x[i] * x[i] : x[i];
   }
-  sum = warp_sum(sum);
-  if (threadIdx.x % kWarpSize == 0) shared[threadIdx.x / kWarpSize] = sum;
-  __syncthreads();
-  if (threadIdx.x >= kWarpSize) return;
-  sum = warp_sum(threadIdx.x < kNormThreads / kWarpSize ? shared[threadIdx.x] : 0);
-  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+  if (block_sum(sum, shared) && threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
 std::int64_t norm_parts(std::int64_t elements) {

@@ -19,6 +19,10 @@ constexpr unsigned kSumRows = 8;  // of a block
 struct ColumnSums {
   unsigned batches, rows, columns, parts;
   float* partial;  // [batches, parts, columns]; null where there is one part
+
+  __device__ unsigned first_row(unsigned part) const {
+    return static_cast<unsigned>(static_cast<std::uint64_t>(rows) * part / parts);
+  }
 };
 
 // Where sums go: y[z · batch_stride + c · column_stride], in f32 or bf16.
@@ -45,12 +49,9 @@ __global__ void __launch_bounds__(kWarpSize* kSumRows)
                  const __grid_constant__ Term term) {
   float* shared = shared_memory();  // [kSumRows][32]
   const unsigned column = blockIdx.x * kWarpSize + threadIdx.x, part = blockIdx.y, z = blockIdx.z;
-  const auto begin_of = [&](unsigned index) {
-    return static_cast<unsigned>(static_cast<std::uint64_t>(sums.rows) * index / sums.parts);
-  };
   float sum = 0;
   if (column < sums.columns) {
-    for (unsigned row = begin_of(part) + threadIdx.y; row < begin_of(part + 1); row += kSumRows) {
+    for (unsigned row = sums.first_row(part) + threadIdx.y; row < sums.first_row(part + 1); row += kSumRows) {
       sum += term(z, row, column);
     }
   }

@@ -1,5 +1,5 @@
-// The ops that are one function of elements at one place: sums, activations, gates, copies, rotation, the
-// optimizer. Memory and launch: elementwise.cuh.
+// The ops that are one function of elements at one place: sums, activations, gates, copies, rotation, learned
+// decays, the optimizer. Memory and launch: elementwise.cuh.
 #include "core/backends/cuda/kernels.h"
 #include "core/backends/cuda/kernels/activation.cuh"
 #include "core/backends/cuda/kernels/elementwise.cuh"
@@ -110,6 +110,17 @@ struct LerpStep {  // x, y
   const float* step_scalars;
   __device__ void operator()(const float* in, float* out) const {
     out[0] = in[1] + step_scalars[ops::kEmaWeight] * (in[0] - in[1]);
+  }
+};
+
+struct DecayPower {  // exponent, log_rate
+  static constexpr int kReads = 2, kWrites = 1;
+  static constexpr unsigned kWide = kAllWide;
+  bool derivative;
+  __device__ void operator()(const float* in, float* out) const {
+    constexpr float kSmallest = 0x1p-126f, kLargest = 0x1.fffffep127f;
+    const float rate = fminf(fmaxf(expf(in[1]), kSmallest), kLargest), x = fminf(rate * in[0], kLargest);
+    out[0] = derivative ? -x * expf(-x) : expf(-x);
   }
 };
 
@@ -232,6 +243,13 @@ void run(const ops::PoolTokensGradient& op, cudaStream_t stream) {
     run_fill(op.d_x.slice(1, 0, tokens - 1), 0, stream);
     run_elementwise<Copy>({op.d_x.select(1, tokens - 1), op.d_y}, {}, stream);
   }
+}
+
+void run(const ops::DecayPowers& op, cudaStream_t stream) {
+  if (op.y.elements() == 0) return;
+  run_elementwise<DecayPower>({op.y, op.exponents.broadcast(0, op.y.extent(0)),
+                               op.log_rate.select(1, 0).broadcast(1, op.y.extent(1))},
+                              {op.derivative}, stream);
 }
 
 void run(const ops::AdamW& op, cudaStream_t stream) {

@@ -1,4 +1,4 @@
-// Sums and maxima over the lanes of a warp and the warps of a block. Every lane gets the result.
+// Sums and maxima over the lanes of a warp, where every lane gets the result, and over the warps of a block.
 #pragma once
 
 #include <gpu.h>
@@ -17,6 +17,17 @@ __device__ inline float warp_max(float value) {
     value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, lanes));
   }
   return value;
+}
+
+// The sum over the block, in the first warp only: the other threads are done when this returns false.
+// `shared` has a number a warp, at most 32.
+__device__ inline bool block_sum(float& value, float* shared) {
+  value = warp_sum(value);
+  if (threadIdx.x % kWarpSize == 0) shared[threadIdx.x / kWarpSize] = value;
+  __syncthreads();
+  if (threadIdx.x >= kWarpSize) return false;
+  value = warp_sum(threadIdx.x < blockDim.x / kWarpSize ? shared[threadIdx.x] : 0);
+  return true;
 }
 
 }  // namespace vretnet::cuda

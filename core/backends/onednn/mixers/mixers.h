@@ -27,6 +27,6 @@ void run(const ops::AttentionGradient& op);
 void run(const ops::Retention& op);
 void run(const ops::RetentionGradient& op);
 void run(const ops::RetentionBlock& op);
-void run(const ops::RetentionBlockGradient& op);
+void run(const ops::RetentionBlockGradient& op);  // of fixed decays: without d_log_rate
 
 }  // namespace vretnet::onednn

@@ -86,16 +86,21 @@ void run_retention(RetentionHead head, float* memory) {
     rotate_rows(head, Turn::forth, first, count, 1, head.q.from_row(first), s.q);
     rotate_rows(head, Turn::forth, first, count, head.shape.key_scale, head.k.from_row(first), s.k);
     transpose(count, d_k, 1, s.k, s.k_transposed);
+    const std::size_t next = i + 1 < plan.chunks ? plan.count(i + 1) : 0;
+    prefetch_rows(next, d_k, head.q.from_row(first + count));
+    prefetch_rows(next, d_k, head.k.from_row(first + count));
     const RowBlocks blocks{plan, count};
     for (std::size_t b = 0; b < blocks.size(); ++b) {
       const RowBlock block = blocks[b];
       masked_scores(head, block, d_k, s.q, s.k_transposed, s.scores);
       multiply(Left::plain, block.count, d_v, block.columns, s.scores, v, s.o.from_row(block.first));
     }
+    prefetch_rows(count, d_v, head.g.from_row(first));
     if (!state.empty) add_from_state(count, d_k, d_v, s.q, weights.xi, state.values, s.weighted, s.o);
     if (plan.bidirectional && i + 1 < plan.chunks) {
       add_from_state(count, d_k, d_v, s.q, weights.xi_up, s.later_state(head.shape, i + 1), s.weighted, s.o);
     }
+    prefetch_rows(next, d_v, head.v.from_row(first + count));
     if (i + 1 < plan.chunks || head.state_out) {
       add_to_state(count, d_k, d_v, s.k, weights.zeta, v, weights.carry, s.weighted, state);
     }
