@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 tools/install_packages.sh
 cmake --preset release >/dev/null
 cmake --build build
-ctest --preset release
+ctest --preset release -j "$(nproc)"

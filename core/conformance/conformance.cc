@@ -83,6 +83,13 @@ class GuardedWorkspace {
   View inner_;
 };
 
+// Gives the operands' memory back, also where an op throws.
+struct Released {
+  Operands& operands;
+  Backend& backend;
+  ~Released() { operands.release(backend); }
+};
+
 // What the reference expects in the written operands, in their order. `dropped` ≥ 0: of a run in which this
 // operand lost its last element.
 std::vector<Expected> expect(const Case& the_case, const Operands::Storage& storage, int dropped = -1) {
@@ -90,6 +97,7 @@ std::vector<Expected> expect(const Case& the_case, const Operands::Storage& stor
   Operands operands(storage, seed_of(the_case));
   ops::Op op = the_case.make(operands);
   if (dropped >= 0) operands.drop_last_elements(static_cast<std::size_t>(dropped), the_case.smallest_mistake);
+  const Released released{operands, *tracked};
   operands.upload(*tracked, /*in_doubles=*/true);
   const Allocation workspace(*tracked, tracked->workspace_bytes(op));
   set_workspace(
@@ -103,7 +111,6 @@ std::vector<Expected> expect(const Case& the_case, const Operands::Storage& stor
     const std::int64_t apart = reference::spacing<Tracked>(operand.view);
     for (std::int64_t position : operand.positions) elements.push_back(memory[apart * position]);
   }
-  operands.release(*tracked);
   return expected;
 }
 
@@ -168,6 +175,7 @@ Result run_case(Backend& backend, DType dtype, const Case& the_case, double slac
   Operands operands(storage, seed_of(the_case));
   ops::Op op = the_case.make(operands);
   ops::validate(op);
+  const Released released{operands, backend};
   operands.upload(backend);
   const GuardedWorkspace workspace(backend, backend.workspace_bytes(op));
   set_workspace(op, workspace.view());
@@ -181,7 +189,6 @@ Result run_case(Backend& backend, DType dtype, const Case& the_case, double slac
     if (operand.written()) compare(operand, actual, *next++, slack, dtype, result);
   }
   if (result.reason.empty() && !workspace.guards_untouched()) result.reason = "wrote outside its workspace";
-  operands.release(backend);
   result.passed = result.reason.empty();
   return result;
 }

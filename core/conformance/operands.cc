@@ -166,7 +166,9 @@ void Operands::upload(Backend& backend, bool in_doubles) {
 }
 
 void Operands::release(Backend& backend) {
-  for (Operand& operand : operands_) backend.release(std::exchange(operand.buffer->data, nullptr));
+  for (Operand& operand : operands_) {
+    if (operand.buffer->data) backend.release(std::exchange(operand.buffer->data, nullptr));
+  }
 }
 
 std::vector<double> Operands::download(Backend& backend, const Operand& operand) const {

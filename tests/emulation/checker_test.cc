@@ -7,14 +7,13 @@
 
 #include <algorithm>
 #include <iostream>
-#include <map>
-#include <set>
 
 #include "core/backends/cuda/cuda_backend.h"
 #include "core/conformance/conformance.h"
 #include "tests/emulation/checker/defects.cuh"
 #include "tests/emulation/fake/runtime.h"
 #include "tests/emulation/schedules.h"
+#include "tests/emulation/table.h"
 
 namespace vretnet::emulation {
 namespace {
@@ -116,52 +115,45 @@ TEST(Counters, CountSectorsAndBankConflicts) {
 // ---------------------------------------------------------------------------------- the backend's own
 // kernels
 
-std::string op_of(const Case& the_case) {
-  return the_case.name.substr(0, the_case.name.find('/'));
-}
-
 // The first case whose name begins so.
-auto find_case(const std::vector<Case>& cases, const std::string& name) {
-  return std::find_if(cases.begin(), cases.end(),
+auto find_case(const std::string& name) {
+  return std::find_if(table().begin(), table().end(),
                       [&](const Case& each) { return each.name.starts_with(name); });
 }
 
-// Every n-th case of each op: the hooks cost thirty times what a kernel costs.
-std::vector<Case> some_cases(std::size_t step) {
-  std::map<std::string, std::size_t> seen;
-  std::vector<Case> cases;
-  for (Case& the_case : conformance::conformance_cases()) {
-    if (seen[op_of(the_case)]++ % step == 0) cases.push_back(std::move(the_case));
-  }
-  return cases;
+struct Subject {
+  DType dtype;
+  std::string op;
+};
+std::string text_of(const Subject& subject) {
+  return std::string(name_of(subject.dtype)) + "_" + subject.op;
+}
+void PrintTo(const Subject& subject, std::ostream* stream) {
+  *stream << text_of(subject);
 }
 
-class CheckedBackend : public ::testing::TestWithParam<DType> {};
+std::vector<Subject> subjects() {
+  std::vector<Subject> subjects;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const std::string& op : ops_of_table(dtype)) subjects.push_back({dtype, op});
+  }
+  return subjects;
+}
 
+class CheckedBackend : public ::testing::TestWithParam<Subject> {};
+
+// Every case of the table; the schedules take turns.
 TEST_P(CheckedBackend, HasNoRaceNoUninitialisedReadAndStaysInBounds) {
   reset();
   const Checker checker;
   const std::unique_ptr<Backend> backend = make_cuda_backend(0);
-  std::map<std::string, int> ran;
-  const bool in_bf16 = GetParam() == DType::bf16;
-  for (const Case& the_case : some_cases(in_bf16 ? 11 : 7)) {
-    if (!conformance::exists_in(GetParam(), the_case)) continue;
-    set_schedule(kSchedules[static_cast<std::size_t>(ran[op_of(the_case)]++) % kSchedules.size()]);
-    try {
-      const conformance::Result result = conformance::run_case(*backend, GetParam(), the_case);
-      EXPECT_TRUE(result.passed) << the_case.name << ": " << result.reason;
-    } catch (const std::exception& error) {
-      ADD_FAILURE() << the_case.name << ": " << error.what();
-    }
-    for (const std::string& violation : violations()) ADD_FAILURE() << the_case.name << ": " << violation;
-    reset();
-  }
+  expect_table_holds(*backend, GetParam().dtype, GetParam().op,
+                     [](std::size_t number) { set_schedule(kSchedules[number % kSchedules.size()]); });
   set_schedule({});
-  EXPECT_GE(ran.size(), in_bf16 ? 25u : 30u);
 }
 
-INSTANTIATE_TEST_SUITE_P(In, CheckedBackend, ::testing::Values(DType::f32, DType::bf16),
-                         [](const auto& each) { return std::string(name_of(each.param)); });
+INSTANTIATE_TEST_SUITE_P(Table, CheckedBackend, ::testing::ValuesIn(subjects()),
+                         [](const auto& each) { return text_of(each.param); });
 
 // How a warp's accesses fall into sectors and banks, over what the same bytes need at best.
 struct Traffic {
@@ -171,7 +163,6 @@ struct Traffic {
 };
 
 TEST(CountedBackend, ReadsWholeSectorsAndMeetsFewBankConflicts) {
-  const std::vector<Case> cases = conformance::conformance_cases();
   for (const Traffic& traffic :
        {Traffic{"Activation/gelu [1, 64, 96]", 1.1, 1.0},
         {"LayerNorm/50x96", 1.1, 1.0},
@@ -181,6 +172,7 @@ TEST(CountedBackend, ReadsWholeSectorsAndMeetsFewBankConflicts) {
         {"HeadDot/3x10x10 heads 2x8x24", 1.1, 1.0},
         {"Rotate/[2, 5, 3, 32]", 2, 1.0},
         {"Depthwise/[2, 7, 7, 96] to 96 kernel 3 stride 1 padding 1111 bias", 1.1, 1.1},
+        {"DepthwiseWeightGradient/[2, 7, 7, 96] to 96 kernel 3 stride 1 padding 1111 bias", 1.3, 1.0},
         {"Retention/1x7x7 heads 2x32x64 chunkwise raster chunk 7", 1.15, 1.15},
         {"Retention/1x8x8 heads 3x32x32 parallel bidirectional raster", 1.1, 1.15},
         {"Attention/[1, 65, 1, 64]", 1.1, 1.1},
@@ -193,8 +185,8 @@ TEST(CountedBackend, ReadsWholeSectorsAndMeetsFewBankConflicts) {
     set_schedule({});
     const Checker checker(/*counts=*/true);
     const std::unique_ptr<Backend> backend = make_cuda_backend(0);
-    const auto found = find_case(cases, traffic.name);
-    ASSERT_NE(found, cases.end()) << traffic.name;
+    const auto found = find_case(traffic.name);
+    ASSERT_NE(found, table().end()) << traffic.name;
     EXPECT_TRUE(conformance::run_case(*backend, traffic.dtype, *found).passed);
     const Checker::Counters& counters = checker.counters();
     const double sectors =
@@ -224,9 +216,8 @@ class RemovedBarriers : public ::testing::TestWithParam<Barriers> {};
 TEST_P(RemovedBarriers, AreMissed) {
   reset();
   set_schedule({});
-  const std::vector<Case> cases = conformance::conformance_cases();
-  const auto found = find_case(cases, GetParam().name);
-  ASSERT_NE(found, cases.end()) << GetParam().name;
+  const auto found = find_case(GetParam().name);
+  ASSERT_NE(found, table().end()) << GetParam().name;
   const auto run = [&](const Skipped& skipped) {
     reset();
     const Checker checker;
@@ -256,6 +247,7 @@ TEST_P(RemovedBarriers, AreMissed) {
 INSTANTIATE_TEST_SUITE_P(
     OfTheBackend, RemovedBarriers,
     ::testing::Values(Barriers{"ColumnSum/300x17", 0}, Barriers{"SquaredNorm/1030", 0},
+                      Barriers{"DepthwiseWeightGradient/[2, 7, 5, 17]", 0},
                       Barriers{"HeadDot/1x7x7 heads 2x32x64", 0},
                       Barriers{"Retention/2x3x5 heads 3x8x16 chunkwise raster chunk 5", 2},
                       Barriers{"Attention/[1, 65, 1, 64]", 1},

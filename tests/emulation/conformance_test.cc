@@ -3,22 +3,16 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <set>
-
 #include "core/backends/cuda/cuda_backend.h"
 #include "core/retention/decay.h"
 #include "tests/emulation/fake/runtime.h"
 #include "tests/emulation/schedules.h"
+#include "tests/emulation/table.h"
 
 namespace vretnet::emulation {
 namespace {
 
 using conformance::Case;
-
-std::string op_of(const Case& the_case) {
-  return the_case.name.substr(0, the_case.name.find('/'));
-}
 
 struct Subject {
   DType dtype;
@@ -35,12 +29,9 @@ void PrintTo(const Subject& subject, std::ostream* stream) {
 std::vector<Subject> subjects() {
   std::vector<Subject> subjects;
   for (const DType dtype : {DType::f32, DType::bf16}) {
+    const std::vector<std::string> ops = ops_of_table(dtype);
     for (const Schedule& schedule : kSchedules) {
-      std::set<std::string> seen;
-      for (const Case& the_case : conformance::conformance_cases()) {
-        if (!seen.insert(op_of(the_case)).second || !conformance::exists_in(dtype, the_case)) continue;
-        subjects.push_back({dtype, schedule, op_of(the_case)});
-      }
+      for (const std::string& op : ops) subjects.push_back({dtype, schedule, op});
     }
   }
   return subjects;
@@ -50,22 +41,9 @@ class CudaEmulated : public ::testing::TestWithParam<Subject> {};
 
 TEST_P(CudaEmulated, EqualsTheReferenceInDouble) {
   reset();
-  set_schedule(GetParam().schedule);
   const std::unique_ptr<Backend> backend = make_cuda_backend(0);
-  double worst = 0;
-  for (const Case& the_case : conformance::conformance_cases()) {
-    if (op_of(the_case) != GetParam().op) continue;
-    try {
-      const conformance::Result result = conformance::run_case(*backend, GetParam().dtype, the_case);
-      EXPECT_TRUE(result.passed) << the_case.name << ": " << result.reason;
-      worst = std::max(worst, result.worst);
-    } catch (const std::exception& error) {
-      ADD_FAILURE() << the_case.name << ": " << error.what();
-    }
-    for (const std::string& violation : violations()) ADD_FAILURE() << the_case.name << ": " << violation;
-    reset();
-  }
-  RecordProperty("worst", std::to_string(worst));
+  expect_table_holds(*backend, GetParam().dtype, GetParam().op,
+                     [](std::size_t) { set_schedule(GetParam().schedule); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, CudaEmulated, ::testing::ValuesIn(subjects()),

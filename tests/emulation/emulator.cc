@@ -13,6 +13,7 @@
 #include "core/base/check.h"
 #include "core/base/random.h"
 #include "tests/emulation/fiber_sanitizer.h"
+#include "tests/emulation/hidden_memory.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -143,6 +144,8 @@ class Machine {
     float* shared = aligned_shared();
     std::fill(shared_.begin(), shared_.end(), kRed);
     std::fill_n(shared, floats, std::numeric_limits<float>::quiet_NaN());
+    hide_memory(shared_.data(), shared_.size() * sizeof(float));
+    show_memory(shared, floats * sizeof(float));
     blockIdx = {static_cast<unsigned>(block % gridDim.x),
                 static_cast<unsigned>(block / gridDim.x % gridDim.y),
                 static_cast<unsigned>(block / gridDim.x / gridDim.y)};
@@ -192,6 +195,7 @@ class Machine {
     if (finished < count) {
       for (const Thread& thread : threads_) abandon_fiber(thread.stack);
     }
+    show_memory(shared_.data(), shared_.size() * sizeof(float));
     const float* end = shared + floats;
     for (const float* red = shared_.data(); red < shared_.data() + shared_.size(); ++red) {
       if ((red < shared || red >= end) && *red != kRed) {

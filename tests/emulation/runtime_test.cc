@@ -15,6 +15,7 @@
 #include "core/base/error.h"
 #include "core/ops/ops.h"
 #include "tests/emulation/emulator.h"
+#include "tests/emulation/hidden_memory.h"
 
 namespace vretnet::emulation {
 namespace {
@@ -184,6 +185,11 @@ TEST_F(FakeRuntime, ChecksLaunchesAgainstTheDevice) {
 
 TEST_F(FakeRuntime, NoticesWritesBesideABlock) {
   Number x;
+  if (kHidesMemory) {
+    EXPECT_DEATH(x.device[1] = 3, "use-after-poison");
+    EXPECT_DEATH(*x.device = x.device[-1], "use-after-poison") << "and reads, there";
+    return;
+  }
   x.device[1] = 3;
   cudaFree(x.device);
   x.device = nullptr;

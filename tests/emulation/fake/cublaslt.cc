@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "core/tensor/bfloat16.h"
@@ -53,6 +54,30 @@ cublasStatus_t take(T& target, const void* value, std::size_t bytes) {
 
 float tanh_gelu(float x) {
   return 0.5f * x * (1 + std::tanh(0.79788456f * (x + 0.044715f * x * x * x)));
+}
+
+// Changes a product as the injected defect says; true when that is another product.
+bool inject(vretnet::emulation::ProductDefect defect, Product& product, Matrix& right, float& keep) {
+  using Defect = vretnet::emulation::ProductDefect;
+  switch (defect) {
+    case Defect::none:
+      return false;
+    case Defect::lost_bias:
+      return std::exchange(product.epilogue, CUBLASLT_EPILOGUE_DEFAULT) != CUBLASLT_EPILOGUE_DEFAULT;
+    case Defect::gelu_epilogue:
+      product.epilogue =
+          product.epilogue == CUBLASLT_EPILOGUE_BIAS ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+      return true;
+    case Defect::lost_sum:
+      return std::exchange(keep, 0.0f) != 0;
+    case Defect::wrong_stride:
+      ++right.leading_dimension;
+      return right.columns > 1;
+    case Defect::wrong_batch_step:
+      ++right.batch_stride;
+      return right.batch > 1;
+  }
+  return false;
 }
 
 std::size_t bytes_of(cudaDataType type) {
@@ -202,9 +227,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
                               cublasLtMatrixLayout_t c_layout, void* d, cublasLtMatrixLayout_t d_layout,
                               const cublasLtMatmulAlgo_t* algorithm, void* workspace,
                               std::size_t workspace_bytes, cudaStream_t stream) {
-  const Product product = of<Product>(description);
-  const Matrix ma = of<Matrix>(a_layout), mb = of<Matrix>(b_layout), mc = of<Matrix>(c_layout),
-               md = of<Matrix>(d_layout);
+  Product product = of<Product>(description);
+  const Matrix ma = of<Matrix>(a_layout), mc = of<Matrix>(c_layout), md = of<Matrix>(d_layout);
+  Matrix mb = of<Matrix>(b_layout);
   const bool ta = product.transpose_a == CUBLAS_OP_T, tb = product.transpose_b == CUBLAS_OP_T;
   const std::uint64_t rows = ta ? ma.columns : ma.rows, depth = ta ? ma.rows : ma.columns;
   const std::uint64_t columns = tb ? mb.rows : mb.columns;
@@ -225,7 +250,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
         fmt::format("a product of matrices less aligned than its algorithm ({} bytes)", chosen.alignment[i]));
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
-  const float scale = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta);
+  const float scale = *static_cast<const float*>(alpha);
+  float keep = *static_cast<const float*>(beta);
+  Runtime& runtime = Runtime::get();
+  runtime.defective_products += inject(runtime.product_defect, product, mb, keep);
   if (!inside(a, ma) || !inside(b, mb) || !inside(d, md) || (keep != 0 && !inside(c, mc)) ||
       (workspace_bytes > 0 && !Runtime::get().find(workspace, workspace_bytes))) {
     note_violation("a product reaches outside device memory");

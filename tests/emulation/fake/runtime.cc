@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "tests/emulation/emulator.h"
+#include "tests/emulation/hidden_memory.h"
 
 namespace vretnet::emulation {
 namespace {
@@ -142,6 +143,8 @@ void* Runtime::take_memory(std::size_t bytes, int device) {
   if (memory == nullptr) return nullptr;
   std::memset(memory, kGuardByte, whole);
   std::memset(memory + kGuard, kPoison, bytes);
+  hide_memory(memory, whole);
+  show_memory(memory + kGuard, bytes);
   blocks_[reinterpret_cast<std::uintptr_t>(memory + kGuard)] = {bytes, device};
   if (the_memory_observer && device >= 0) the_memory_observer->allocated(memory + kGuard, bytes);
   return memory + kGuard;
@@ -151,6 +154,7 @@ bool Runtime::give_memory(void* data) {
   const auto found = blocks_.find(reinterpret_cast<std::uintptr_t>(data));
   if (found == blocks_.end()) return false;
   auto* bytes = static_cast<unsigned char*>(data);
+  show_memory(bytes - kGuard, found->second.bytes + 2 * kGuard);
   for (std::size_t i = 0; i < kGuard; ++i) {
     if (bytes[-1 - static_cast<std::ptrdiff_t>(i)] != kGuardByte ||
         bytes[found->second.bytes + i] != kGuardByte) {

@@ -37,6 +37,16 @@ struct GraphRun {
   std::size_t first_left = 0, left = 0;
 };
 
+// Injected defects: what host code says wrongly of a product of cuBLASLt.
+enum class ProductDefect : std::uint8_t {
+  none,
+  lost_bias,        // the epilogue without it
+  gelu_epilogue,    // the library's GELU behind the product
+  lost_sum,         // y = … in place of y += …
+  wrong_stride,     // between columns, one too many
+  wrong_batch_step  // between matrices of a batch, one too many
+};
+
 // Which of the streams that could go on does.
 enum class StreamOrder : std::uint8_t { random, oldest_first, newest_first };
 
@@ -123,7 +133,8 @@ class Runtime {
   StreamOrder stream_order = StreamOrder::random;
   // An injected defect: waits of a stream for an event of which this says true are left out.
   std::function<bool(cudaStream_t waiting, cudaEvent_t event)> lost_wait;
-  std::int64_t launches = 0, graph_launches = 0;
+  ProductDefect product_defect = ProductDefect::none;
+  std::int64_t launches = 0, graph_launches = 0, defective_products = 0;
 
  private:
   bool run_one();

@@ -1,10 +1,10 @@
-// Depthwise convolution, stride 1, and its gradients.
+// Depthwise convolution, stride 1, and the gradient of its input.
 //   Memory: a thread makes an output element from k² inputs, of which its neighbours share all but a few
 //   (L1); 32 lanes touch 32 neighbouring channels. The weights of a block's channels are read once, into
 //   shared memory. Launch: blocks of 32 channels × 64 pixels, 8 pixels at a time, 256 threads; k² · 33 floats
-//   of shared memory. Weight gradients are sums over rows, one a kernel element: column_sums.cuh.
+//   of shared memory.
 #include "core/backends/cuda/kernels.h"
-#include "core/backends/cuda/kernels/column_sums.cuh"
+#include "core/backends/cuda/kernels/images.cuh"
 #include "core/backends/cuda/launch.h"
 
 namespace vretnet::cuda {
@@ -12,31 +12,6 @@ namespace {
 
 constexpr int kThreads = 256, kChannels = 32, kPixels = 64;  // of a block
 constexpr int kStride = kChannels + 1;                       // of a tap's weights in shared memory
-
-template <class S>
-struct Images {  // [batch, height, width, channels]; null data: not given
-  S* data;
-  std::int64_t batch_stride, row_stride, column_stride;
-  int height, width;
-
-  __device__ S* at(unsigned b, int row, int column, unsigned channel) const {
-    return data + b * batch_stride + row * row_stride + column * column_stride + channel;
-  }
-  __device__ bool has(int row, int column) const {
-    return row >= 0 && row < height && column >= 0 && column < width;
-  }
-};
-
-template <class S>
-Images<S> images_of(const View& view) {
-  if (!view) return {};
-  return {view.data<S>(),
-          view.stride(0),
-          view.stride(1),
-          view.stride(2),
-          static_cast<int>(view.extent(1)),
-          static_cast<int>(view.extent(2))};
-}
 
 // y[b,i,j,c] (+)= bias[c] + Σ x[b, i+u−top, j+v−left, c] · weight[c, w(u, v)] + residual[b,i,j,c], where
 // `flipped` reads the kernel backwards: the gradient of the input is the convolution of d_y with the flipped
@@ -97,27 +72,6 @@ void launch_window(const Window<S>& window, const View& y, cudaStream_t stream) 
          window);
 }
 
-// Terms of d_weight[c, tap z]: rows are the pixels of d_y.
-template <class S>
-struct TapTerm {
-  Images<S> x, d_y;
-  int kernel_width, top, left;
-  __device__ float operator()(unsigned z, unsigned row, unsigned channel) const {
-    const int j = static_cast<int>(row % d_y.width), i = static_cast<int>(row / d_y.width % d_y.height);
-    const unsigned b = row / d_y.width / d_y.height;
-    const int x_row = i + static_cast<int>(z) / kernel_width - top;
-    const int x_column = j + static_cast<int>(z) % kernel_width - left;
-    return x.has(x_row, x_column) ? load(d_y.at(b, i, j, channel)) * load(x.at(b, x_row, x_column, channel))
-                                  : 0;
-  }
-};
-
-ColumnSums plan_taps(const ops::DepthwiseWeightGradient& op, ops::Workspace& workspace) {
-  return plan_column_sums(op.d_weight.extent(2) * op.d_weight.extent(3),
-                          op.d_y.extent(0) * op.d_y.extent(1) * op.d_y.extent(2), op.d_y.extent(3),
-                          workspace);
-}
-
 // A whole channel's taps lie side by side in memory; channels need not.
 void check_weight(const View& weight) {
   expect(weight.contiguous(), "a depthwise weight has gaps");
@@ -165,37 +119,6 @@ void run(const ops::DepthwiseInputGradient& op, cudaStream_t stream) {
                       .flipped = true,
                       .accumulate = op.write == ops::Write::accumulate},
                      op.d_x, stream);
-  });
-}
-
-std::size_t workspace_bytes(const ops::DepthwiseWeightGradient& op) {
-  ops::Workspace taps, bias;
-  plan_taps(op, taps);
-  if (op.d_bias)
-    plan_column_sums(1, op.d_y.extent(0) * op.d_y.extent(1) * op.d_y.extent(2), op.d_y.extent(3), bias);
-  return std::max(taps.bytes(), bias.bytes());
-}
-
-void run(const ops::DepthwiseWeightGradient& op, cudaStream_t stream) {
-  if (op.d_y.elements() == 0) return;
-  check_weight(op.d_weight);
-  ops::Workspace workspace(op.workspace);
-  const ColumnSums sums = plan_taps(op, workspace);
-  ops::Workspace again(op.workspace);  // the sums of the taps have been used by then: the stream is in order
-  with_storage(op.x.dtype(), [&]<class S>(S) {
-    run_column_sums(
-        sums,
-        TapTerm<S>{images_of<S>(op.x), images_of<S>(op.d_y), static_cast<int>(op.d_weight.extent(3)),
-                   static_cast<int>(op.padding.top), static_cast<int>(op.padding.left)},
-        {.data = op.d_weight.data<float>(),
-         .batch_stride = 1,
-         .column_stride = sums.batches,
-         .accumulate = true},
-        stream);
-    if (!op.d_bias) return;
-    run_column_sums(plan_column_sums(1, sums.rows, sums.columns, again),
-                    PlainTerm<S>{innermost_rows<1>({op.d_y})},
-                    {.data = op.d_bias.data<float>(), .accumulate = true}, stream);
   });
 }
 
