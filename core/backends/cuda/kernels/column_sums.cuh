@@ -1,5 +1,4 @@
-// One kernel for every sum over rows: y[z, c] (+)= scale · Σ_r term(z, r, c). Biases, gains, pools, depthwise
-// weights.
+// One kernel for every sum over rows: y[z, c] (+)= scale · Σ_r term(z, r, c). Biases, gains, pools.
 //   Memory: every term is read once, 32 neighbouring columns at a time. Many rows are cut into parts whose
 //   sums go to partial[z][part][c] and are added in order, so results are equal bits every time; no atomics.
 //   Launch: blocks of 32 columns × 8 rows, grid (columns / 32, parts, z), 1 KiB of shared memory; then a
@@ -18,7 +17,7 @@ constexpr unsigned kSumRows = 8;  // of a block
 
 struct ColumnSums {
   unsigned batches, rows, columns, parts;
-  float* partial;  // [batches, parts, columns]; null where there is one part
+  float* partial;  // [batches, parts, columns]; may be null where there is one part
 
   __device__ unsigned first_row(unsigned part) const {
     return static_cast<unsigned>(static_cast<std::uint64_t>(rows) * part / parts);
