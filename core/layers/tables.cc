@@ -85,7 +85,10 @@ ops::DecayTables TableCache::decay_exponents(const retention::DecaySpec& spec) {
   of_all.heads = of_all.head_step = 1;
   of_all.first_head = 0;
   of_all.speed = {};
-  if (!spec.pattern.bidirectional) of_all.first_token = 0, of_all.height = 1;
+  if (!spec.pattern.bidirectional) {
+    of_all.first_token = 0;
+    of_all.height = 1;
+  }
   if (const auto* kept = find(exponents_, of_all)) return kept->views;
   Uploaded made = upload_tables(backend_, dtype_, retention::make_decay_exponents(of_all));
   return keep(exponents_, kKept, of_all, made.views, std::move(made.memory));
