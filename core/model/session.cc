@@ -20,8 +20,12 @@ void upload_pixels(Backend& backend, const View& target, const float* pixels) {
 }
 
 // A machine that records is a GPU: it wants all tokens at once.
+bool infers_on_a_cpu(const Backend& backend, const layers::Pass::Options& options) {
+  return options.mode == layers::Mode::inference && !backend.records();
+}
+
 bool passes_in_bands(const Model& model, const Backend& backend, const layers::Pass::Options& options) {
-  if (options.mode != layers::Mode::inference || options.band_tokens == 0 || backend.records()) return false;
+  if (!infers_on_a_cpu(backend, options) || options.band_tokens == 0) return false;
   const Shape shape = model.input_shape(1);
   const std::int64_t patch = model.patch_size();
   return (shape[1] / patch) * (shape[2] / patch) > 2 * options.band_tokens &&
@@ -29,7 +33,7 @@ bool passes_in_bands(const Model& model, const Backend& backend, const layers::P
 }
 
 bool passes_in_pieces(const Backend& backend, const layers::Pass::Options& options) {
-  return options.mode == layers::Mode::inference && options.piece_bytes > 0 && !backend.records();
+  return infers_on_a_cpu(backend, options) && options.piece_bytes > 0;
 }
 
 }  // namespace
