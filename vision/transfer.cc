@@ -92,6 +92,10 @@ StartValues start_values(const Classifier& file, const VisionModel& model, std::
     }
     std::copy(values.begin(), values.end(), start.values.begin() + tensor.offset);
   }
+  for (const NamedTensor& tensor : file.model->parameters().tensors()) {
+    if (model.parameters().find(tensor.name) || tensor.name.starts_with("head.")) continue;
+    throw UsageError(fmt::format("'{}' is {}, the changed model has none", tensor.name, tensor.shape.text()));
+  }
   return start;
 }
 

@@ -168,6 +168,25 @@ TEST(StartValues, FixedDecaysAreWhereLearnedOnesStart) {
   }
 }
 
+TEST(StartValues, LearnedDecaysAreNotDropped) {
+  Classifier file;
+  file.description.config = cases::classic("causal");
+  file.description.config.learned_decay = true;
+  file.model = make_model(file.description.config);
+  const std::vector<double> first = model::initial_values(file.model->parameters(), 3);
+  file.values.assign(first.begin(), first.end());
+  ModelConfig fixed = file.description.config;
+  fixed.learned_decay = false;
+  try {
+    start_values(file, *make_model(fixed), 3);
+    FAIL() << "the decays were dropped";
+  } catch (const UsageError& error) {
+    const std::string text = error.what();
+    EXPECT_TRUE(text.starts_with("'blocks.0.retention.decay' is [")) << text;
+    EXPECT_TRUE(text.ends_with("], the changed model has none")) << text;
+  }
+}
+
 TEST(KeepBaseGrid, NamesTheGridOfTheModelBefore) {
   ModelConfig small = find_model_config("vretnet_pico_patch4_32_local"), large = small;
   keep_base_grid(large, small);

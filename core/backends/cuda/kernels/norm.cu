@@ -5,10 +5,9 @@
 //   neighbours. Launch: one warp a row, blocks of 4 warps, grid of rows / 4; no shared memory, no block
 //   barrier.
 #include "core/backends/cuda/kernels.h"
-#include "core/backends/cuda/kernels/activation.cuh"
 #include "core/backends/cuda/kernels/column_sums.cuh"
+#include "core/backends/cuda/kernels/row_norm.cuh"
 #include "core/backends/cuda/kernels/rows.cuh"
-#include "core/backends/cuda/kernels/warp.cuh"
 #include "core/backends/cuda/launch.h"
 #include "core/ops/workspace.h"
 
@@ -23,43 +22,11 @@ Launch row_launch(unsigned rows, cudaStream_t stream) {
 __device__ inline unsigned row_of_warp() {
   return blockIdx.x * kRowsOfBlock + threadIdx.x / kWarpSize;
 }
-__device__ inline unsigned lane() {
-  return threadIdx.x % kWarpSize;
-}
 
 template <class S = float>
 S* address(const View& view) {
   return view && view.elements() > 0 ? view.data<S>() : nullptr;
 }
-
-// What the columns of a row add up to.
-template <class Term>
-__device__ inline float row_sum(unsigned width, const Term& term) {
-  float sum = 0;
-  for (unsigned c = lane(); c < width; c += kWarpSize) sum += term(c);
-  return warp_sum(sum);
-}
-
-struct Statistics {
-  float center, inverse_deviation;
-};
-template <class S>
-__device__ inline Statistics statistics_of(const S* x, unsigned width, bool centered, float epsilon) {
-  const float center = centered ? row_sum(width, [&](unsigned c) { return load(x + c); }) / width : 0;
-  const float squares = row_sum(width, [&](unsigned c) {
-    const float deviation = load(x + c) - center;
-    return deviation * deviation;
-  });
-  return {center, 1 / sqrtf(squares / width + epsilon)};
-}
-
-template <class S>
-struct Norm {
-  const S *gain, *bias;             // null: 1 and 0
-  float *mean, *inverse_deviation;  // kept, or null
-  float epsilon;
-  bool centered, accumulate;
-};
 
 // Rows: y, x, g (optional: y is multiplied by swish(g)).
 template <class S>
@@ -67,15 +34,9 @@ __global__ void __launch_bounds__(kRowThreads)
     normalize(const __grid_constant__ Rows<3> rows, const __grid_constant__ Norm<S> norm) {
   const unsigned row = row_of_warp();
   if (row >= rows.rows) return;
-  S* y = rows.at<S>(0, row);
-  const S *x = rows.at<S>(1, row), *g = rows.at<S>(2, row);
-  const Statistics statistics = statistics_of(x, rows.width, norm.centered, norm.epsilon);
-  for (unsigned c = lane(); c < rows.width; c += kWarpSize) {
-    float value = (load(x + c) - statistics.center) * statistics.inverse_deviation;
-    if (norm.gain) value = value * load(norm.gain + c) + load(norm.bias + c);
-    if (g) value *= activation(ops::ActivationKind::silu, load(g + c));
-    store(y + c, norm.accumulate ? load(y + c) + value : value);
-  }
+  const S* x = rows.at<S>(1, row);
+  const Statistics statistics = normalize_row(rows.at<S>(0, row), rows.at<S>(2, row), rows.width, norm,
+                                              [&](unsigned c) { return load(x + c); });
   if (lane() == 0 && norm.mean) norm.mean[row] = statistics.center;
   if (lane() == 0 && norm.inverse_deviation) norm.inverse_deviation[row] = statistics.inverse_deviation;
 }
@@ -89,8 +50,9 @@ __global__ void __launch_bounds__(kRowThreads)
   S* d_x = rows.at<S>(0, row);
   const S *x = rows.at<S>(1, row), *d_y = rows.at<S>(2, row), *residual = rows.at<S>(3, row);
   const unsigned width = rows.width;
-  const Statistics statistics = norm.mean ? Statistics{norm.mean[row], norm.inverse_deviation[row]}
-                                          : statistics_of(x, width, norm.centered, norm.epsilon);
+  const Statistics statistics =
+      norm.mean ? Statistics{norm.mean[row], norm.inverse_deviation[row]}
+                : statistics_of(width, norm.centered, norm.epsilon, [&](unsigned c) { return load(x + c); });
   const auto gradient = [&](unsigned c) {
     return norm.gain ? load(d_y + c) * load(norm.gain + c) : load(d_y + c);
   };

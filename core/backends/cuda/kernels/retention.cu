@@ -2,13 +2,15 @@
 // Ret(A, B, C; D) with A = Q, B = K, C = V is the op; its gradients are dQ = Ret(dO, V, K; D), dK = Ret(V,
 // dO, Q; Dᵀ) and dV = Ret(K, Q, dO; Dᵀ): the same kernel with its arguments exchanged. Parallel is one chunk
 // of all tokens, recurrent a chunk whose decays are powers of γ, made on the device. RetentionBlock is the
-// same kernel, which then turns and scales Q and K where it reads them, and one row kernel for head norm and
-// gate.
+// same kernel, which then turns and scales Q and K where it reads them, and norms and gates the values where
+// it has them; heads wider than a block's columns take one row kernel more.
 //   Memory: A is read once a sweep; B and C once a sweep for chunks of up to 32 tokens, else once for each 32
 //   rows of A in their chunk; Y is written once, and read and written once more by a second sweep. The state
 //   never leaves shared memory. Masks [heads, B, B] are shared by the batch and stay in L2. Launch: blocks of
-//   128, grid (batch · heads, values / 64); a block walks the chunks in order. Shared memory: tiles of A, B
-//   (≤ 32 × d_k), C (≤ 32 × 64), scores (≤ 32 × 32) and the state (d_k × 64), 46 KiB at d_k = 64.
+//   128 for 64 columns of values, of 256 for 128 where d_k ≤ 64, grid (batch · heads, values / columns); a
+//   block walks the chunks in order. Shared memory: tiles of A, whose place the values take where they are
+//   normed, B (≤ 32 × d_k), C (≤ 32 × columns), scores (≤ 32 × 32) and the state (d_k × columns), 46 KiB at
+//   d_k = d_v = 64.
 #include <algorithm>
 #include <type_traits>
 
@@ -25,7 +27,7 @@ __device__ inline void clear_or_load_state(const Tile& state, const Retain<S>& t
                                            unsigned head, int first_column, int columns, bool given) {
   const int width = padded(columns), rows = padded(task.key_width);
   const float* source = given ? task.state_in.at(batch, head) : nullptr;
-  for (int i = static_cast<int>(threadIdx.x); i < rows * width; i += kTileThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < rows * width; i += threads_of_block()) {
     const int r = i / width, c = i % width;
     const bool inside = given && r < task.key_width && c < columns;
     state(r, c) =
@@ -34,14 +36,17 @@ __device__ inline void clear_or_load_state(const Tile& state, const Retain<S>& t
 }
 
 template <class S>
-__global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid_constant__ Retain<S> task) {
+__global__ void __launch_bounds__(2 * kTileThreads, kTileBlocks / 2)
+    retain(const __grid_constant__ Retain<S> task) {
   const unsigned head = blockIdx.x % task.heads, batch = blockIdx.x / task.heads;
-  const int first_column = static_cast<int>(blockIdx.y) * kTileColumns;
-  const int columns = min(kTileColumns, task.value_width - first_column), width = padded(columns);
+  const int most_columns = threads_of_block() / kTileThreads * kTileColumns;
+  const int first_column = static_cast<int>(blockIdx.y) * most_columns;
+  const int columns = min(most_columns, task.value_width - first_column), width = padded(columns);
   const int depth = task.key_width, tile = task.tile;
   TileRoom room;
-  const Tile a = room.take(tile, depth), b = room.take(tile, depth), c = room.take(tile, columns),
-             scores = room.take(tile, tile), state = room.take(depth, columns);
+  const Tile b = room.take(tile, depth), c = room.take(tile, columns), scores = room.take(tile, tile),
+             state = room.take(depth, columns), a = room.take(tile, depth);
+  const Tile values{a.data, tile_stride(columns), 1};  // in the place of a
   const float* mask = task.mask + static_cast<std::int64_t>(head) * task.chunk * task.chunk;
   const float* input_scale =
       task.input_scale ? task.input_scale + static_cast<std::int64_t>(head) * task.tokens : nullptr;
@@ -52,7 +57,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
     const Sweep& sweep = task.sweeps[s];
     if (!sweep.active) continue;
     bool has_state = s == 0 && task.state_in.data != nullptr;
-    const bool keeps_state = s == 0 && task.state_out.data != nullptr;
+    const bool keeps_state = s == 0 && task.state_out.data != nullptr, ends = task.ends_with(s);
     clear_or_load_state(state, task, batch, head, first_column, columns, has_state);
     for (int n = 0; n < chunks; ++n) {
       const int index = sweep.up ? chunks - 1 - n : n, begin = index * task.chunk;
@@ -81,7 +86,9 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
           if (computes) multiply(sums, micro, scores, c, keys);
           if (length > tile) __syncthreads();  // b, c and the scores are needed no more
         }
-        __syncthreads();  // a and the state are there, c is needed no more
+        // a and the state are there, c is needed no more: a masked sweep has waited for a, one that ends
+        // waits below.
+        if (!sweep.masked || !ends) __syncthreads();
         if (computes && has_state) {
           Sums read = {};
           multiply(read, micro, a, state, depth);
@@ -91,6 +98,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
             for (int j = 0; j < 4; ++j) sums.value[i][j] += weight * read.value[i][j];
           }
         }
+        if (ends && has_state) __syncthreads();  // a is needed no more
         for (int i = 0; computes && i < 4; ++i) {
           const int row = micro.row_of(i);
           if (row >= rows) continue;
@@ -98,13 +106,22 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
           const float scale = task.output_scale
                                   ? task.output_scale[static_cast<std::int64_t>(head) * task.tokens + token]
                                   : 1;
-          S* y = task.y.at(batch, token, head) + first_column;
+          const auto y = [&](int column) { return task.y.at(batch, token, head) + first_column + column; };
           for (int j = 0; j < 4; ++j) {
             const int column = micro.column_of(j);
             if (column >= columns) continue;
-            const float value = scale * sums.value[i][j];
-            store(y + column, s == 0 ? value : load(y + column) + value);
+            float value = scale * sums.value[i][j];
+            if (s == 1) value += load(y(column));
+            if (ends) {
+              values(row, column) = value;
+            } else {
+              store(y(column), value);
+            }
           }
+        }
+        if (ends) {
+          __syncthreads();
+          normalize_tile(task, batch, head, begin + q0, rows, values.data, values.row);
         }
         if (q0 + tile < length) __syncthreads();  // the next rows take the place of a
       }
@@ -119,7 +136,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
                     padded_keys, columns, input_scale ? input_scale + begin + k0 : nullptr);
         }
         // The elements of c that this thread loaded.
-        for (int i = static_cast<int>(threadIdx.x); i < keys * width; i += kTileThreads) {
+        for (int i = static_cast<int>(threadIdx.x); i < keys * width; i += threads_of_block()) {
           c(i / width, i % width) *= weights[k0 + i / width];
         }
         __syncthreads();
@@ -133,7 +150,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks) retain(const __grid
     }
     if (keeps_state) {
       float* target = task.state_out.at(batch, head);
-      for (int i = static_cast<int>(threadIdx.x); i < depth * columns; i += kTileThreads) {
+      for (int i = static_cast<int>(threadIdx.x); i < depth * columns; i += threads_of_block()) {
         const int r = i / columns, column = i % columns;
         target[r * task.state_out.row_stride + (first_column + column) * task.state_out.column_stride] =
             state(r, column);
@@ -149,13 +166,16 @@ void launch_retain(Retain<S> task, std::int64_t batch, cudaStream_t stream) {
     if (fits_fragments(task)) return launch_retain_by_fragments(task, batch, stream);
   }
   task.tile = std::min(kTileTokens, padded(std::min(task.chunk, task.tokens)));
-  const int columns = std::min(kTileColumns, task.value_width);
-  const int floats = 2 * tile_floats(task.tile, task.key_width) + tile_floats(task.tile, columns) +
-                     tile_floats(task.tile, task.tile) + tile_floats(task.key_width, columns);
+  const int parts = task.value_width > kTileColumns ? widest_values(task.key_width) / kTileColumns : 1;
+  const int columns = std::min(parts * kTileColumns, task.value_width);
+  const int of_values = tile_floats(task.tile, columns), of_keys = tile_floats(task.tile, task.key_width);
+  const int floats = of_keys + of_values + tile_floats(task.tile, task.tile) +
+                     tile_floats(task.key_width, columns) +
+                     (task.normalized.data ? std::max(of_keys, of_values) : of_keys);
   launch(retain<S>,
          {.grid = {static_cast<unsigned>(batch * task.heads),
-                   static_cast<unsigned>((task.value_width + kTileColumns - 1) / kTileColumns)},
-          .block = {kTileThreads},
+                   static_cast<unsigned>((task.value_width + columns - 1) / columns)},
+          .block = {static_cast<unsigned>(parts * kTileThreads)},
           .stream = stream,
           .shared_bytes = static_cast<std::size_t>(floats) * sizeof(float)},
          task);
@@ -264,16 +284,21 @@ StateView state_of(const View& view, bool transposed) {
   return state;
 }
 
+bool has_second_sweep(const ops::RetentionPattern& pattern, int chunk, std::int64_t tokens) {
+  return pattern.bidirectional && chunk < tokens;
+}
+
 // Ret(a, b, c; D) → y, or with Dᵀ.
 template <class S>
 Retain<S> task_of(const auto& op, const Tables& tables, const View& a, const View& b, const View& c,
                   const View& y, bool transposed) {
-  Retain<S> task{.a = Tokens<S>(a), .b = Tokens<S>(b), .c = Tokens<S>(c), .y = Tokens<S>(y)};
+  Retain<S> task{.a = Tokens<S>(a), .b = Tokens<S>(b), .c = Tokens<S>(c)};
+  if (y) task.y = Tokens<S>(y);
   const ops::RetentionPattern& pattern = op.pattern;
   const Decays xi{tables.xi, false}, zeta{tables.zeta, true}, xi_up{tables.xi_up, true},
       zeta_up{tables.zeta_up, false};
   task.sweeps[0] = {true, transposed, true, transposed ? zeta : xi, transposed ? xi : zeta};
-  task.sweeps[1] = {pattern.bidirectional && tables.chunk < op.q.extent(1), !transposed, false,
+  task.sweeps[1] = {has_second_sweep(pattern, tables.chunk, op.q.extent(1)), !transposed, false,
                     transposed ? zeta_up : xi_up, transposed ? xi_up : zeta_up};
   task.mask = tables.mask;
   task.mask_row = transposed ? 1 : tables.chunk;
@@ -292,7 +317,13 @@ Retain<S> task_of(const auto& op, const Tables& tables, const View& a, const Vie
   return task;
 }
 
-View take_unnormalized(const ops::RetentionBlock& op, ops::Workspace& workspace) {
+// Whether one block has all values of a head, and can norm them.
+bool has_whole_heads(const ops::RetentionBlock& op) {
+  return op.v.extent(3) <= widest_values(static_cast<int>(op.k.extent(3)));
+}
+// Retention on its way from one sweep, or kernel, to the next; nothing where one does all.
+View take_unnormalized(const ops::RetentionBlock& op, int chunk, ops::Workspace& workspace) {
+  if (has_whole_heads(op) && !has_second_sweep(op.pattern, chunk, op.q.extent(1))) return {};
   return workspace.take(op.v.dtype(), op.v.shape());
 }
 
@@ -328,8 +359,7 @@ void run(const ops::Retention& op, cudaStream_t stream) {
 std::size_t workspace_bytes(const ops::RetentionBlock& op) {
   if (op.q.elements() == 0) return 0;
   ops::Workspace workspace;
-  tables_of(op, workspace, nullptr);
-  take_unnormalized(op, workspace);
+  take_unnormalized(op, tables_of(op, workspace, nullptr).chunk, workspace);
   return workspace.bytes();
 }
 
@@ -337,7 +367,8 @@ void run(const ops::RetentionBlock& op, cudaStream_t stream) {
   if (op.q.elements() == 0) return;
   ops::Workspace workspace(op.workspace);
   const Tables tables = tables_of(op, workspace, &stream);
-  const View o = take_unnormalized(op, workspace);
+  const View o = take_unnormalized(op, tables.chunk, workspace);
+  const bool fused = has_whole_heads(op);
   for (const View& angles : {op.cosine, op.sine}) expect(!angles || angles.contiguous(), "angles have gaps");
   with_storage(op.q.dtype(), [&]<class S>(S) {
     Retain<S> task = task_of<S>(op, tables, op.q, op.k, op.v, o, false);
@@ -346,9 +377,16 @@ void run(const ops::RetentionBlock& op, cudaStream_t stream) {
     task.state_out = state_of(op.state_out, false);
     task.turn_a = {address(op.cosine), address(op.sine), 1};
     task.turn_b = {address(op.cosine), address(op.sine), op.key_scale};
+    if (fused) {
+      task.normalized = Tokens<S>(op.y);
+      if (op.g) task.gate = Tokens<S>(op.g);
+      task.norm = Norm<S>{.epsilon = op.epsilon,
+                          .centered = op.head_norm == ops::HeadNormKind::layer,
+                          .accumulate = op.write == ops::Write::accumulate};
+    }
     launch_retain(task, op.q.extent(0), stream);
   });
-  run_gated_norm(o, op.g, op.y, op.head_norm, op.epsilon, op.write, stream);
+  if (!fused) run_gated_norm(o, op.g, op.y, op.head_norm, op.epsilon, op.write, stream);
 }
 
 void run(const ops::RetentionGradient& op, cudaStream_t stream) {

@@ -2,6 +2,7 @@
 // (retention_fragments.cu).
 #pragma once
 
+#include "core/backends/cuda/kernels/row_norm.cuh"
 #include "core/backends/cuda/kernels/tiles.cuh"
 #include "core/backends/cuda/kernels/tokens.cuh"
 
@@ -32,7 +33,8 @@ struct StateView {  // [batch, heads, rows, columns]; null data: not given
 
 template <class S>
 struct Retain {
-  Tokens<S> a, b, c, y;
+  Tokens<S> a, b, c;
+  Tokens<S> y;  // what no head norm follows, and the sums of the first of two sweeps; else not given
   Sweep sweeps[2];
   StateView state_in, state_out;  // of the first sweep
   const float* mask;              // [heads, chunk, chunk]
@@ -43,7 +45,36 @@ struct Retain {
   const float *output_scale, *input_scale;  // [heads, tokens], null: 1
   Turn turn_a, turn_b;
   int tokens, chunk, heads, key_width, value_width, tile;
+  // Head norm and gate behind the last sweep, by blocks that have all values of a head (widest_values).
+  Tokens<S> normalized;  // not given: y is the result
+  Tokens<S> gate;        // not given: 1
+  Norm<S> norm;
+
+  __device__ bool ends_with(int sweep) const {
+    return normalized.data != nullptr && (sweep == 1 || !sweeps[1].active);
+  }
 };
+
+// A block has 64 columns of values, or 128 where keys are so narrow that the state of both has room: the
+// widest heads that it can norm.
+__host__ __device__ constexpr int widest_values(int key_width) {
+  return key_width <= 64 ? 2 * kTileColumns : kTileColumns;
+}
+
+// Head norm and gate of `rows` tokens, whose values lie in shared memory `stride` apart: a warp a row.
+template <class S>
+__device__ inline void normalize_tile(const Retain<S>& task, unsigned batch, unsigned head, int first_token,
+                                      int rows, const float* values, int stride) {
+#pragma unroll 1
+  for (int row = static_cast<int>(threadIdx.x) / kWarpSize; row < rows;
+       row += threads_of_block() / kWarpSize) {
+    const int token = first_token + row;
+    const float* x = values + row * stride;
+    normalize_row(task.normalized.at(batch, token, head),
+                  task.gate.data ? task.gate.at(batch, token, head) : nullptr,
+                  static_cast<unsigned>(task.value_width), task.norm, [&](unsigned c) { return x[c]; });
+  }
+}
 
 // Whether no query of q0 … q0 + rows − 1 sees a key of k0 … k0 + keys − 1.
 template <class S>

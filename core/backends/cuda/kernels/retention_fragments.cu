@@ -3,11 +3,12 @@
 //   Numbers: A and B are rounded to bf16 once they are turned and scaled, scores once D has met them, C once
 //   it has met its weights, and the state where it is read; the state itself is f32 and stays in registers,
 //   as fragments. Memory: as retention.cu, four elements (8 bytes) a lane; A and B once for each grid column.
-//   Launch: blocks of 128, grid (batch · heads, values / 64, or / 32 where d_k > 64); a block walks the
-//   chunks in order, 32 tokens at a time. Shared memory, bf16 with rows 16 bytes longer than their elements,
-//   so that eight of them fall into different banks: tiles of A, B (tokens × d_k), C (tokens × values), and
+//   Launch: blocks of 128 or 256, which have 16 columns of values a warp (d_k ≤ 64) or two warps, grid (batch
+//   · heads, values / columns); a block walks the chunks in order, 32 tokens at a time. Shared memory, bf16
+//   with rows 16 bytes longer than their elements, so that eight of them fall into different banks: tiles of
+//   A, B (tokens × d_k), C (tokens × values), whose place the values take in f32 where they are normed, and
 //   of the scores, whose place the state takes where it is read; a fragment of f32 a warp: 28.5 KiB at d_k =
-//   64, 35.5 KiB at d_k = 128.
+//   d_v = 64, 33 KiB with head norm.
 #include <algorithm>
 
 #include "core/backends/cuda/kernels/retention.cuh"
@@ -17,16 +18,15 @@
 namespace vretnet::cuda {
 namespace {
 
-constexpr int kSide = 16, kWarps = kTileThreads / kWarpSize;
+constexpr int kSide = 16;
 constexpr int kPadding = 8;       // elements that a row of bf16 is longer
 constexpr int kStageStride = 24;  // of f32: pairs and quads of lanes meet no bank twice
 
-// A warp has 16 columns of the outputs and of the state. Where d_k ≤ 64 all their rows (one group of rows, 64
-// columns a block), else every other 16 rows (two groups, 32 columns a block), so that four fragments of
-// state are enough for it.
+// A warp has 16 columns of the outputs and of the state. Where d_k ≤ 64 all their rows (one group of rows),
+// else every other 16 rows (two groups), so that four fragments of state are enough for it.
 constexpr int kStates = 4;
-__host__ __device__ constexpr int columns_of(int row_groups) {
-  return kWarps / row_groups * kSide;
+__host__ __device__ constexpr int columns_of(int threads, int row_groups) {
+  return threads / kWarpSize / row_groups * kSide;
 }
 __host__ __device__ constexpr int depth_limit(int row_groups) {
   return kStates * row_groups * kSide;
@@ -57,12 +57,13 @@ struct Stage {
   }
   __device__ static int column() { return static_cast<int>(threadIdx.x) % 4 * 4; }
   __device__ float* quad(int pass) const { return data() + row_of(pass) * kStageStride + column(); }
-  // visit(pass, row, column, quad) for the two quads of this lane.
-  template <class Visit>
+  // visit(pass, row, column, quad) for the two quads of this lane; unrolled by 2 where the visitor keeps
+  // something of each pass in registers.
+  template <int unrolled = 1, class Visit>
   __device__ void for_each_quad(const SumsFragment& sums, const Visit& visit) const {
     store_sums(data(), sums, kStageStride);
     __syncwarp();
-#pragma unroll
+#pragma unroll unrolled
     for (int pass = 0; pass < 2; ++pass) visit(pass, row_of(pass), column(), load4(quad(pass)));
     __syncwarp();
   }
@@ -82,7 +83,7 @@ __device__ inline void load_half_tile(const HalfTile& tile, const BFloat16* sour
   const int quads = columns / 4;
   const int count = in_fragments(rows) * kSide * quads;
 #pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += kTileThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += threads_of_block()) {
     const int r = i / quads, c = i % quads * 4;
     float4 x = make_float4(0, 0, 0, 0);
     if (r < rows) x = change(r, c, load4(source + r * row_stride + c));
@@ -129,24 +130,26 @@ __device__ inline void multiply(SumsFragment (&sums)[count], int first_row, int 
 }
 
 template <int row_groups>
-__global__ void __launch_bounds__(kTileThreads, kTileBlocks)
+__global__ void __launch_bounds__(2 * kTileThreads, kTileBlocks / 2)
     retain_by_fragments(const __grid_constant__ Retain<BFloat16> task) {
-  constexpr int kColumns = columns_of(row_groups), kOutputs = kTileTokens / kSide / row_groups;
-  constexpr int kRowStep = row_groups * kSide;
+  constexpr int kOutputs = kTileTokens / kSide / row_groups, kRowStep = row_groups * kSide;
+  const int most_columns = columns_of(threads_of_block(), row_groups);
   const unsigned head = blockIdx.x % task.heads, batch = blockIdx.x / task.heads;
-  const int first_column = static_cast<int>(blockIdx.y) * kColumns;
-  const int columns = min(kColumns, task.value_width - first_column), depth = task.key_width,
+  const int first_column = static_cast<int>(blockIdx.y) * most_columns;
+  const int columns = min(most_columns, task.value_width - first_column), depth = task.key_width,
             tile = task.tile;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize, own_column = warp / row_groups * kSide;
   const int first_row = warp % row_groups * kSide;
   const bool has_columns = own_column < columns;
-  const int of_tokens = half_tile_elements(tile, depth), of_values = half_tile_elements(tile, columns);
-  const HalfTile a{0, depth + kPadding}, b{of_tokens, depth + kPadding}, c{2 * of_tokens, columns + kPadding};
-  const HalfTile scores{2 * of_tokens + of_values, tile + kPadding},
-      read_state{scores.first, columns + kPadding};
-  const int of_scores = half_tile_elements(tile, tile), of_state = half_tile_elements(depth, columns);
-  const int halves = scores.first + (of_scores > of_state ? of_scores : of_state);
-  const Stage stage{halves / 2 + warp * kSide * kStageStride};
+  const Stage stage{warp * kSide * kStageStride};
+  const int of_tokens = half_tile_elements(tile, depth), of_scores = half_tile_elements(tile, tile),
+            of_state = half_tile_elements(depth, columns);
+  const HalfTile a{2 * threads_of_block() / kWarpSize * kSide * kStageStride, depth + kPadding},
+      b{a.first + of_tokens, a.stride}, scores{b.first + of_tokens, tile + kPadding},
+      read_state{scores.first, columns + kPadding},
+      c{scores.first + (of_scores > of_state ? of_scores : of_state), read_state.stride};
+  // In the place of c, its rows as many elements apart.
+  const auto values = [&](int row) { return shared_memory() + c.first / 2 + row * c.stride; };
   const float* mask = task.mask + static_cast<std::int64_t>(head) * task.chunk * task.chunk;
   const float* input_scale =
       task.input_scale ? task.input_scale + static_cast<int>(head) * task.tokens : nullptr;
@@ -157,7 +160,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
     const Sweep& sweep = task.sweeps[s];
     if (!sweep.active) continue;
     bool has_state = s == 0 && task.state_in.data != nullptr;
-    const bool keeps_state = s == 0 && task.state_out.data != nullptr;
+    const bool keeps_state = s == 0 && task.state_out.data != nullptr, ends = task.ends_with(s);
     SumsFragment state[kStates];
 #pragma unroll
     for (int i = 0; i < kStates; ++i) {
@@ -180,7 +183,8 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
       const int index = sweep.up ? chunks - 1 - n : n, begin = index * task.chunk;
       const int length = min(task.chunk, task.tokens - begin), missing = task.chunk - length;
       const bool gives = n + 1 < chunks || keeps_state;
-      const bool reads = sweep.masked || has_state;  // else the tokens get nothing from this sweep yet
+      const bool reads =
+          sweep.masked || has_state || ends;  // else the tokens get nothing from this sweep yet
 #pragma unroll 1
       for (int q0 = 0; reads && q0 < length; q0 += tile) {
         const int rows = min(tile, length - q0), row_parts = in_fragments(rows);
@@ -199,7 +203,7 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
                         columns, input_scale ? input_scale + begin + k0 : nullptr, nullptr);
           __syncthreads();
 #pragma unroll 1
-          for (int i = warp; i < row_parts * key_parts; i += kWarps) {
+          for (int i = warp; i < row_parts * key_parts; i += threads_of_block() / kWarpSize) {
             const int row_part = i / key_parts * kSide, key_part = i % key_parts * kSide;
             SumsFragment products;
             fill_sums(products, 0);
@@ -253,23 +257,34 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks)
                 read, part, kRowStep, rows, depth, a.stride, read_state.stride,
                 [&](int row, int k) { return a.at(row, k); },
                 [&](int k) { return read_state.at(k, own_column); });
-            stage.for_each_quad(read[0], [&](int pass, int r, int, float4 quad) {
+            stage.for_each_quad<2>(read[0], [&](int pass, int r, int, float4 quad) {
               const float weight = part + r < rows ? weights[part + r] : 0;
               from_state[pass] = scaled(quad, weight);
             });
           }
-          stage.for_each_quad(out[i], [&](int pass, int r, int first, float4 quad) {
+          stage.for_each_quad<2>(out[i], [&](int pass, int r, int first, float4 quad) {
             const int row = part + r, token = begin + q0 + row;
             if (row >= rows) return;
-            BFloat16* y = task.y.at(batch, token, head) + first_column + own_column + first;
-            const float4 value = scaled(
+            const int column = own_column + first;
+            const auto y = [&] { return task.y.at(batch, token, head) + first_column + column; };
+            float4 value = scaled(
                 sum_of(quad, from_state[pass]),
                 task.output_scale ? task.output_scale[static_cast<int>(head) * task.tokens + token] : 1);
-            store4(y, s == 0 ? value : sum_of(load4(y), value));
+            if (s == 1) value = sum_of(load4(y()), value);
+            if (ends) {
+              store4(values(row) + column, value);
+            } else {
+              store4(y(), value);
+            }
           });
         }
-        // The next rows take the place of a; a state that is given to waits for itself.
-        if (has_state && (q0 + tile < length || !gives)) __syncthreads();
+        if (ends) {
+          __syncthreads();
+          normalize_tile(task, batch, head, begin + q0, rows, values(0), c.stride);
+        }
+        // The next rows take the place of a; a state that is given to waits for itself, but not for the
+        // values.
+        if (ends ? q0 + tile < length || gives : has_state && (q0 + tile < length || !gives)) __syncthreads();
       }
       if (!gives) continue;
       const float* weights = sweep.write.of(head, task.chunk, missing);
@@ -322,17 +337,20 @@ template <int row_groups>
 void launch_with(Retain<BFloat16>& task, std::int64_t batch, cudaStream_t stream) {
   const int length = in_fragments(std::min(task.chunk, task.tokens)) * kSide;
   task.tile = std::min(kTileTokens, length);
-  const int columns = std::min(columns_of(row_groups), task.value_width);
+  const int threads =
+      task.value_width > columns_of(kTileThreads, row_groups) ? 2 * kTileThreads : kTileThreads;
+  const int columns = std::min(columns_of(threads, row_groups), task.value_width);
   const int halves =
-      2 * half_tile_elements(task.tile, task.key_width) + half_tile_elements(task.tile, columns) +
+      2 * half_tile_elements(task.tile, task.key_width) +
+      (task.normalized.data ? 2 : 1) * half_tile_elements(task.tile, columns) +
       std::max(half_tile_elements(task.tile, task.tile), half_tile_elements(task.key_width, columns));
   launch(retain_by_fragments<row_groups>,
          {.grid = {static_cast<unsigned>(batch * task.heads),
                    static_cast<unsigned>((task.value_width + columns - 1) / columns)},
-          .block = {kTileThreads},
+          .block = {static_cast<unsigned>(threads)},
           .stream = stream,
           .shared_bytes = static_cast<std::size_t>(halves) * sizeof(BFloat16) +
-                          kWarps * kSide * kStageStride * sizeof(float)},
+                          threads / kWarpSize * kSide * kStageStride * sizeof(float)},
          task);
 }
 

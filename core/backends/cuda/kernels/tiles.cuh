@@ -1,8 +1,8 @@
 // Matrices of a few dozen rows in shared memory, and their product by a whole block: what retention and
 // attention, forward and backward, are made of.
 //   A tile's rows and columns are padded to multiples of 4 with zeros; its row stride is odd, so that both a
-//   column of rows and a row of columns fall into different banks. Launch: blocks of kTileThreads threads.
-//   Every function below is called by all of them; none waits by itself.
+//   column of rows and a row of columns fall into different banks. Launch: blocks of kTileThreads threads or
+//   a multiple. Every function below is called by all of them; none waits by itself.
 #pragma once
 
 #include <gpu.h>
@@ -15,6 +15,10 @@ constexpr int kTileThreads = 128;
 constexpr int kTileBlocks = 4;    // of a multiprocessor at least: up to 128 registers a thread
 constexpr int kTileTokens = 32;   // the most rows of a tile of tokens
 constexpr int kTileColumns = 64;  // the most columns of a tile of values: 32 × 64 outputs are 4 × 4 a thread
+
+__device__ inline int threads_of_block() {
+  return static_cast<int>(blockDim.x);
+}
 
 __host__ __device__ constexpr int padded(int extent) {
   return (extent + 3) / 4 * 4;
@@ -59,7 +63,7 @@ __device__ inline void load_tile(const Tile& tile, const S* source, std::int64_t
                                  int padded_rows, int columns, const float* weights = nullptr,
                                  float scale = 1) {
   const int width = padded(columns);
-  for (int i = static_cast<int>(threadIdx.x); i < padded_rows * width; i += kTileThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < padded_rows * width; i += threads_of_block()) {
     const int r = i / width, c = i % width;
     float value = 0;
     if (r < rows && c < columns) {
@@ -84,7 +88,7 @@ __device__ inline void load_turned_tile(const Tile& tile, const S* source, std::
     return load_tile(tile, source, row_stride, rows, padded_rows, columns, nullptr, turn.scale);
   }
   const int pairs = padded(columns) / 2, angles = columns / 2;
-  for (int i = static_cast<int>(threadIdx.x); i < padded_rows * pairs; i += kTileThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < padded_rows * pairs; i += threads_of_block()) {
     const int r = i / pairs, j = i % pairs;
     float even = 0, odd = 0;
     if (r < rows && j < angles) {  // columns are even
@@ -132,7 +136,7 @@ __device__ inline void multiply(Sums& sums, const Micro& micro, const Tile& a, c
 template <class Visit>
 __device__ inline void product(int rows, int columns, int depth, const Tile& a, const Tile& b,
                                const Visit& visit) {
-  for (int m = static_cast<int>(threadIdx.x); m < micros(rows, columns); m += kTileThreads) {
+  for (int m = static_cast<int>(threadIdx.x); m < micros(rows, columns); m += threads_of_block()) {
     const Micro micro(m, rows, columns);
     Sums sums = {};
     multiply(sums, micro, a, b, depth);

@@ -8,6 +8,10 @@ namespace vretnet::cuda {
 constexpr int kWarpSize = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
+__device__ inline unsigned lane() {
+  return threadIdx.x % kWarpSize;
+}
+
 __device__ inline float warp_sum(float value) {
   for (int lanes = kWarpSize / 2; lanes > 0; lanes /= 2) value += __shfl_xor_sync(kAllLanes, value, lanes);
   return value;
