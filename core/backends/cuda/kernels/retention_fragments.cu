@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(2 * kTileThreads, kTileBlocks / 2)
     const Sweep& sweep = task.sweeps[s];
     if (!sweep.active) continue;
     bool has_state = s == 0 && task.state_in.data != nullptr;
-    const bool keeps_state = s == 0 && task.state_out.data != nullptr, ends = task.ends_with(s);
+    const bool keeps_state = s == 0 && task.state_out.data != nullptr;
     SumsFragment state[kStates];
 #pragma unroll
     for (int i = 0; i < kStates; ++i) {
@@ -182,7 +182,7 @@ __global__ void __launch_bounds__(2 * kTileThreads, kTileBlocks / 2)
     for (int n = 0; n < chunks; ++n) {
       const int index = sweep.up ? chunks - 1 - n : n, begin = index * task.chunk;
       const int length = min(task.chunk, task.tokens - begin), missing = task.chunk - length;
-      const bool gives = n + 1 < chunks || keeps_state;
+      const bool gives = n + 1 < chunks || keeps_state, ends = task.ends_with(s);
       const bool reads =
           sweep.masked || has_state || ends;  // else the tokens get nothing from this sweep yet
 #pragma unroll 1
