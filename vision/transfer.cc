@@ -94,7 +94,8 @@ StartValues start_values(const Classifier& file, const VisionModel& model, std::
   }
   for (const NamedTensor& tensor : file.model->parameters().tensors()) {
     if (model.parameters().find(tensor.name) || tensor.name.starts_with("head.")) continue;
-    throw UsageError(fmt::format("'{}' is {}, the changed model has none", tensor.name, tensor.shape.text()));
+    throw UsageError(fmt::format("'{}' is {}, the changed model has none: what was learned would be lost",
+                                 tensor.name, tensor.shape.text()));
   }
   return start;
 }

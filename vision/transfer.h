@@ -31,7 +31,7 @@ struct StartValues {
 
 // `seed` is for the tensors that start anew. Throws UsageError "'blocks.0.norm1.weight' is [96], the changed
 // model needs [64]" where another tensor than the head or the positions does not fit, and "…, the changed
-// model has none" where what was learned would be lost.
+// model has none: …" where something learned would be lost.
 StartValues start_values(const Classifier& file, const VisionModel& model, std::uint64_t seed);
 
 // The same classifier for the images of `config`, which differs from its own in image_size and base_grid

@@ -32,6 +32,14 @@ const Geometry kGeometries[] = {{1, 1, 1, 1, 2, 5},   {2, 3, 5, 3, 8, 16},  {1, 
                                 {1, 8, 8, 3, 32, 32}, {2, 1, 17, 2, 16, 8}, {1, 5, 1, 2, 6, 10},
                                 {0, 4, 4, 2, 8, 8}};
 
+// Heads of more columns than kernels hold at once, in chunks of more rows than they do, and a part of each.
+const Geometry kWideGeometries[] = {{1, 4, 10, 1, 64, 70},
+                                    {1, 4, 10, 1, 64, 80},
+                                    {1, 4, 10, 1, 64, 128},
+                                    {1, 4, 10, 1, 64, 144},
+                                    {1, 4, 10, 1, 128, 64}};
+constexpr std::int64_t kWideChunk = 36;
+
 std::string text_of(const RetentionPattern& pattern) {
   constexpr const char* kForms[] = {"parallel", "chunkwise", "recurrent"};
   constexpr const char* kDecays[] = {"raster", "row", "manhattan"};
@@ -303,6 +311,16 @@ void add_retention_cases(std::vector<Case>& cases) {
   // Every pattern meets every geometry; the options take turns.
   for (const Geometry& geometry : kGeometries) {
     for (const RetentionPattern& pattern : patterns_of(geometry)) add(geometry, pattern);
+  }
+  for (const Geometry& geometry : kWideGeometries) {
+    for (const bool bidirectional : {false, true}) {
+      for (const std::int64_t chunk : {geometry.width, kWideChunk}) {
+        add(geometry, {.form = RetentionForm::chunkwise,
+                       .bidirectional = bidirectional,
+                       .row_width = geometry.width,
+                       .chunk = chunk});
+      }
+    }
   }
   for (const Geometry& geometry : kGeometries) {
     add(geometry, {.decay = DecayKind::manhattan, .bidirectional = true, .row_width = geometry.width});

@@ -175,12 +175,13 @@ TEST(CountedBackend, ReadsWholeSectorsAndMeetsFewBankConflicts) {
         {"DepthwiseWeightGradient/[2, 7, 7, 96] to 96 kernel 3 stride 1 padding 1111 bias", 1.3, 1.0},
         {"Retention/1x7x7 heads 2x32x64 chunkwise raster chunk 7", 1.15, 1.15},
         {"Retention/1x8x8 heads 3x32x32 parallel bidirectional raster", 1.1, 1.15},
-        {"RetentionBlock/1x7x7 heads 2x32x64 chunkwise raster chunk 7", 1.5, 1.15},
+        {"RetentionBlock/1x7x7 heads 2x32x64 chunkwise raster chunk 14", 1.5, 1.2},
         {"Attention/[1, 65, 1, 64]", 1.1, 1.1},
         {"AttentionGradient/[1, 65, 1, 64]", 1.1, 1.1},
         {"Activation/gelu [1, 64, 96]", 1.1, 1.0, DType::bf16},
         {"LayerNorm/50x96", 1.1, 1.0, DType::bf16},
         {"Retention/1x8x8 heads 3x32x32 parallel bidirectional raster", 2.3, 1.2, DType::bf16},
+        {"RetentionBlock/1x7x7 heads 2x32x64 chunkwise raster chunk 14", 1.7, 1.25, DType::bf16},
         {"Retention/1x8x8 heads 3x32x32 chunkwise raster chunk 16", 1.7, 1.25, DType::bf16}}) {
     reset();
     set_schedule({});
@@ -251,10 +252,10 @@ INSTANTIATE_TEST_SUITE_P(
         Barriers{"ColumnSum/300x17", 0}, Barriers{"SquaredNorm/1030", 0},
         Barriers{"DepthwiseWeightGradient/[2, 7, 5, 17]", 0}, Barriers{"HeadDot/1x7x7 heads 2x32x64", 0},
         Barriers{"Retention/2x3x5 heads 3x8x16 chunkwise raster chunk 5", 2},
-        Barriers{"RetentionBlock/2x3x5 heads 3x8x16 chunkwise raster chunk 5", 2},
+        Barriers{"RetentionBlock/2x3x5 heads 3x8x16 chunkwise raster chunk 5", 1},
         Barriers{"Attention/[1, 65, 1, 64]", 1}, Barriers{"AttentionGradient/[1, 65, 1, 64]", 1},
         Barriers{"Retention/1x7x7 heads 2x32x64 chunkwise raster chunk 14", 1, DType::bf16, 1},
-        Barriers{"RetentionBlock/1x7x7 heads 2x32x64 chunkwise raster chunk 14", 1, DType::bf16, 1}),
+        Barriers{"RetentionBlock/1x7x7 heads 2x32x64 chunkwise raster chunk 14", 0, DType::bf16, 1}),
     [](const auto& each) {
       std::string name = std::string(name_of(each.param.dtype)) + " " + each.param.name;
       std::replace_if(

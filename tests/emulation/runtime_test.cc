@@ -172,15 +172,24 @@ TEST_F(FakeRuntime, ChecksLaunchesAgainstTheDevice) {
   };
   EXPECT_TRUE(refused({.grid = {1}, .block = {1056}, .stream = stream.get()}));
   EXPECT_TRUE(refused({.grid = {1, 70000}, .block = {32}, .stream = stream.get()}));
-  EXPECT_TRUE(refused({.grid = {1}, .block = {32}, .stream = stream.get(), .shared_bytes = 300 << 10}));
   EXPECT_TRUE(refused({.grid = {1}, .block = {32}, .stream = nullptr}));
   // More than 48 KiB of shared memory need an attribute, which launch sets.
-  EXPECT_FALSE(refused({.grid = {1}, .block = {32}, .stream = stream.get(), .shared_bytes = 100 << 10}));
   cudaLaunchConfig_t config{};
   config.gridDim = {1}, config.blockDim = {32}, config.stream = stream.get();
-  config.dynamicSmemBytes = 110 << 10;
+  config.dynamicSmemBytes = 100 << 10;
   void* argument = &x.device;
-  EXPECT_NE(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(&add_one), &argument), cudaSuccess);
+  const void* kernel = reinterpret_cast<const void*>(&add_one);
+  EXPECT_NE(cudaLaunchKernelExC(&config, kernel, &argument), cudaSuccess);
+  cudaGetLastError();
+  EXPECT_TRUE(refused({.grid = {1}, .block = {32}, .stream = stream.get(), .shared_bytes = 300 << 10}));
+  EXPECT_FALSE(refused({.grid = {1}, .block = {32}, .stream = stream.get(), .shared_bytes = 100 << 10}));
+  EXPECT_EQ(cudaLaunchKernelExC(&config, kernel, &argument), cudaSuccess);
+  // Taken back while launches wait, as those of a graph do.
+  EXPECT_EQ(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 50 << 10), cudaSuccess);
+  EXPECT_NE(cudaStreamSynchronize(stream.get()), cudaSuccess);
+  ASSERT_FALSE(violations().empty());
+  EXPECT_NE(violations().back().find("less shared memory than it was launched with"), std::string::npos)
+      << violations().back();
 }
 
 TEST_F(FakeRuntime, NoticesWritesBesideABlock) {

@@ -183,7 +183,7 @@ TEST(StartValues, LearnedDecaysAreNotDropped) {
   } catch (const UsageError& error) {
     const std::string text = error.what();
     EXPECT_TRUE(text.starts_with("'blocks.0.retention.decay' is [")) << text;
-    EXPECT_TRUE(text.ends_with("], the changed model has none")) << text;
+    EXPECT_TRUE(text.ends_with("], the changed model has none: what was learned would be lost")) << text;
   }
 }
 

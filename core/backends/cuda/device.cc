@@ -127,8 +127,12 @@ void expect(bool kept, const char* promise) {
 
 void launch_kernel(const void* kernel, const Launch& shape, void** arguments) {
   if (shape.shared_bytes > kSharedWithoutAsking) {
-    require(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 static_cast<int>(shape.shared_bytes)),
+    // All that a block may have: no launch takes back what an earlier one, which a graph may hold, was given.
+    int device = 0, most = 0;
+    require(cudaGetDevice(&device), "asking for the device");
+    require(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+            "asking how much shared memory there is");
+    require(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
             "asking for shared memory");
   }
   cudaLaunchConfig_t config{};

@@ -319,11 +319,14 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* ke
     copies->emplace_back(bytes, bytes + known.sizes[i]);
   }
   const Grid shape{grid, block, config->dynamicSmemBytes};
-  return runtime().enqueue(config->stream, [shape, copies, call = known.call] {
+  return runtime().enqueue(config->stream, [shape, copies, &known] {
+    // Of a launch in a graph, which may run long after it was captured.
+    if (shape.shared_bytes > known.max_shared)
+      note_violation("a kernel was asked to take less shared memory than it was launched with");
     std::vector<void*> pointers;
     for (std::vector<char>& copy : *copies) pointers.push_back(copy.data());
     ++runtime().launches;
-    vretnet::emulation::run_grid(shape, [&] { call(pointers.data()); });
+    vretnet::emulation::run_grid(shape, [&] { known.call(pointers.data()); });
   });
 }
 

@@ -6,10 +6,10 @@
 #include <algorithm>
 
 #include "core/backends/cuda/kernels.h"
+#include "core/backends/cuda/kernels/row_norm.cuh"
 #include "core/backends/cuda/kernels/rows.cuh"
 #include "core/backends/cuda/kernels/tiles.cuh"
 #include "core/backends/cuda/kernels/tokens.cuh"
-#include "core/backends/cuda/kernels/warp.cuh"
 #include "core/backends/cuda/launch.h"
 #include "core/ops/workspace.h"
 
@@ -198,12 +198,9 @@ __global__ void __launch_bounds__(kTileThreads)
   const unsigned row = blockIdx.x * (kTileThreads / kWarpSize) + threadIdx.x / kWarpSize;
   if (row >= rows.rows) return;
   const S *d_o = rows.at<S>(0, row), *o = rows.at<S>(1, row);
-  float sum = 0;
-  for (unsigned c = threadIdx.x % kWarpSize; c < rows.width; c += kWarpSize)
-    sum += load(d_o + c) * load(o + c);
-  sum = warp_sum(sum);
+  const float sum = row_sum(rows.width, [&](unsigned c) { return load(d_o + c) * load(o + c); });
   const unsigned head = row % heads, token = row / heads % tokens, batch = row / heads / tokens;
-  if (threadIdx.x % kWarpSize == 0) {
+  if (lane() == 0) {
     correction[(static_cast<std::int64_t>(batch) * heads + head) * tokens + token] = sum;
   }
 }

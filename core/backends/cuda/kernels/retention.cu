@@ -5,12 +5,12 @@
 // same kernel, which then turns and scales Q and K where it reads them, and norms and gates the values where
 // it has them; heads wider than a block's columns take one row kernel more.
 //   Memory: A is read once a sweep; B and C once a sweep for chunks of up to 32 tokens, else once for each 32
-//   rows of A in their chunk; Y is written once, and read and written once more by a second sweep. The state
-//   never leaves shared memory. Masks [heads, B, B] are shared by the batch and stay in L2. Launch: blocks of
-//   128 for 64 columns of values, of 256 for 128 where d_k ≤ 64, grid (batch · heads, values / columns); a
-//   block walks the chunks in order. Shared memory: tiles of A, whose place the values take where they are
-//   normed, B (≤ 32 × d_k), C (≤ 32 × columns), scores (≤ 32 × 32) and the state (d_k × columns), 46 KiB at
-//   d_k = d_v = 64.
+//   rows of A in their chunk; Y is written once, what the first of two sweeps found is written and read
+//   before. The state never leaves shared memory. Masks [heads, B, B] are shared by the batch and stay in L2.
+//   Launch: blocks of 128 for 64 columns of values, of 256 for 128 where d_k ≤ 64, grid (batch · heads,
+//   values / columns); a block walks the chunks in order. Shared memory: tiles of A, whose place the values
+//   take where they are normed, B (≤ 32 × d_k), C (≤ 32 × columns), scores (≤ 32 × 32) and the state (d_k ×
+//   columns), 45 KiB at d_k = d_v = 64, 77 KiB at 64 and 128.
 #include <algorithm>
 #include <type_traits>
 
@@ -168,6 +168,7 @@ void launch_retain(Retain<S> task, std::int64_t batch, cudaStream_t stream) {
   task.tile = std::min(kTileTokens, padded(std::min(task.chunk, task.tokens)));
   const int parts = task.value_width > kTileColumns ? widest_values(task.key_width) / kTileColumns : 1;
   const int columns = std::min(parts * kTileColumns, task.value_width);
+  expect(task.normalized.data == nullptr || columns == task.value_width, "a norm of a part of a head");
   const int of_values = tile_floats(task.tile, columns), of_keys = tile_floats(task.tile, task.key_width);
   const int floats = of_keys + of_values + tile_floats(task.tile, task.tile) +
                      tile_floats(task.key_width, columns) +

@@ -2,13 +2,13 @@
 // of 16 × 16 with bf16 factors and f32 sums.
 //   Numbers: A and B are rounded to bf16 once they are turned and scaled, scores once D has met them, C once
 //   it has met its weights, and the state where it is read; the state itself is f32 and stays in registers,
-//   as fragments. Memory: as retention.cu, four elements (8 bytes) a lane; A and B once for each grid column.
-//   Launch: blocks of 128 or 256, which have 16 columns of values a warp (d_k ≤ 64) or two warps, grid (batch
-//   · heads, values / columns); a block walks the chunks in order, 32 tokens at a time. Shared memory, bf16
-//   with rows 16 bytes longer than their elements, so that eight of them fall into different banks: tiles of
-//   A, B (tokens × d_k), C (tokens × values), whose place the values take in f32 where they are normed, and
-//   of the scores, whose place the state takes where it is read; a fragment of f32 a warp: 28.5 KiB at d_k =
-//   d_v = 64, 33 KiB with head norm.
+//   as fragments. Memory: as retention.cu, four elements (8 bytes) a lane, but for the normed Y and the gate;
+//   A and B once for each grid column. Launch: blocks of 128 or 256, which have 16 columns of values a warp
+//   (d_k ≤ 64) or two warps, grid (batch · heads, values / columns); a block walks the chunks in order, 32
+//   tokens at a time. Shared memory, bf16 with rows 16 bytes longer than their elements, so that eight of
+//   them fall into different banks: tiles of A, B (tokens × d_k), C (tokens × values), whose place the values
+//   take in f32 where they are normed, and of the scores, whose place the state takes where it is read; a
+//   fragment of f32 a warp: 28.5 KiB at d_k = d_v = 64, 33 KiB with head norm.
 #include <algorithm>
 
 #include "core/backends/cuda/kernels/retention.cuh"
@@ -31,6 +31,9 @@ __host__ __device__ constexpr int columns_of(int threads, int row_groups) {
 __host__ __device__ constexpr int depth_limit(int row_groups) {
   return kStates * row_groups * kSide;
 }
+
+static_assert(columns_of(2 * kTileThreads, 1) == widest_values(depth_limit(1)) &&
+              columns_of(2 * kTileThreads, 2) == widest_values(depth_limit(2)));
 
 __host__ __device__ constexpr int in_fragments(int extent) {
   return (extent + kSide - 1) / kSide;
@@ -188,8 +191,10 @@ __global__ void __launch_bounds__(2 * kTileThreads, kTileBlocks / 2)
 #pragma unroll 1
       for (int q0 = 0; reads && q0 < length; q0 += tile) {
         const int rows = min(tile, length - q0), row_parts = in_fragments(rows);
-        load_turned(a, task.a.at(batch, begin + q0, head), task.a.token_stride, rows, depth, task.turn_a,
-                    begin + q0);
+        if (sweep.masked || has_state) {
+          load_turned(a, task.a.at(batch, begin + q0, head), task.a.token_stride, rows, depth, task.turn_a,
+                      begin + q0);
+        }
         SumsFragment out[kOutputs];
 #pragma unroll
         for (int i = 0; i < kOutputs; ++i) fill_sums(out[i], 0);
@@ -340,6 +345,7 @@ void launch_with(Retain<BFloat16>& task, std::int64_t batch, cudaStream_t stream
   const int threads =
       task.value_width > columns_of(kTileThreads, row_groups) ? 2 * kTileThreads : kTileThreads;
   const int columns = std::min(columns_of(threads, row_groups), task.value_width);
+  expect(task.normalized.data == nullptr || columns == task.value_width, "a norm of a part of a head");
   const int halves =
       2 * half_tile_elements(task.tile, task.key_width) +
       (task.normalized.data ? 2 : 1) * half_tile_elements(task.tile, columns) +

@@ -14,7 +14,7 @@ namespace vretnet::cuda {
 constexpr int kTileThreads = 128;
 constexpr int kTileBlocks = 4;    // of a multiprocessor at least: up to 128 registers a thread
 constexpr int kTileTokens = 32;   // the most rows of a tile of tokens
-constexpr int kTileColumns = 64;  // the most columns of a tile of values: 32 × 64 outputs are 4 × 4 a thread
+constexpr int kTileColumns = 64;  // of values, at most, for kTileThreads threads: 4 × 4 outputs each
 
 __device__ inline int threads_of_block() {
   return static_cast<int>(blockDim.x);

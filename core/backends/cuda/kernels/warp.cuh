@@ -27,7 +27,7 @@ __device__ inline float warp_max(float value) {
 // `shared` has a number a warp, at most 32.
 __device__ inline bool block_sum(float& value, float* shared) {
   value = warp_sum(value);
-  if (threadIdx.x % kWarpSize == 0) shared[threadIdx.x / kWarpSize] = value;
+  if (lane() == 0) shared[threadIdx.x / kWarpSize] = value;
   __syncthreads();
   if (threadIdx.x >= kWarpSize) return false;
   value = warp_sum(threadIdx.x < blockDim.x / kWarpSize ? shared[threadIdx.x] : 0);
