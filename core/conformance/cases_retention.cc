@@ -32,13 +32,15 @@ const Geometry kGeometries[] = {{1, 1, 1, 1, 2, 5},   {2, 3, 5, 3, 8, 16},  {1, 
                                 {1, 8, 8, 3, 32, 32}, {2, 1, 17, 2, 16, 8}, {1, 5, 1, 2, 6, 10},
                                 {0, 4, 4, 2, 8, 8}};
 
-// Heads of more columns than kernels hold at once, in chunks of more rows than they do, and a part of each.
-const Geometry kWideGeometries[] = {{1, 4, 10, 1, 64, 70},
-                                    {1, 4, 10, 1, 64, 80},
-                                    {1, 4, 10, 1, 64, 128},
-                                    {1, 4, 10, 1, 64, 144},
-                                    {1, 4, 10, 1, 128, 64}};
-constexpr std::int64_t kWideChunk = 36;  // and a last one of 4
+// Heads of more columns than kernels hold at once, and a part of so many: in short chunks, and in chunks of
+// more rows than kernels hold at once, of which the last is short.
+struct WideHeads {
+  Geometry geometry;
+  std::int64_t chunk;
+};
+const WideHeads kWideHeads[] = {{{1, 4, 10, 1, 64, 70}, 36},  {{1, 4, 10, 1, 64, 80}, 10},
+                                {{1, 4, 10, 1, 64, 128}, 36}, {{1, 4, 10, 1, 64, 144}, 10},
+                                {{1, 4, 10, 1, 128, 64}, 36}, {{1, 4, 10, 1, 128, 64}, 10}};
 
 std::string text_of(const RetentionPattern& pattern) {
   constexpr const char* kForms[] = {"parallel", "chunkwise", "recurrent"};
@@ -312,12 +314,12 @@ void add_retention_cases(std::vector<Case>& cases) {
   for (const Geometry& geometry : kGeometries) {
     for (const RetentionPattern& pattern : patterns_of(geometry)) add(geometry, pattern);
   }
-  for (const Geometry& geometry : kWideGeometries) {
+  for (const auto& [geometry, chunk] : kWideHeads) {
     for (const bool bidirectional : {false, true}) {
       add(geometry, {.form = RetentionForm::chunkwise,
                      .bidirectional = bidirectional,
                      .row_width = geometry.width,
-                     .chunk = kWideChunk});
+                     .chunk = chunk});
     }
   }
   for (const Geometry& geometry : kGeometries) {
