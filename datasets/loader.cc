@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "datasets/balanced_order.h"
 #include "datasets/order.h"
@@ -55,8 +55,8 @@ void check_options(const Dataset& dataset, const LoaderOptions& options) {
     // Which pictures have their full pixels in the cache may depend on the memory that is free.
     throw UsageError("reduced decoding goes with --cache off only: a cache holds whole pictures");
   }
-  check(!options.augmentation || !options.disturbance, "{} images are to be augmented and disturbed",
-        dataset.size());
+  ensure(!options.augmentation || !options.disturbance, "{} images are to be augmented and disturbed",
+         dataset.size());
   if (dataset.size() == 0) throw DataError("the data set holds no images");
 }
 
@@ -180,8 +180,8 @@ Loader::Ring::~Ring() {
 }
 
 void Loader::Ring::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
-  check(epoch >= 0 && first_batch >= 0 && first_batch <= batches_, "epoch {}, batch {} of {}", epoch,
-        first_batch, batches_);
+  ensure(epoch >= 0 && first_batch >= 0 && first_batch <= batches_, "epoch {}, batch {} of {}", epoch,
+         first_batch, batches_);
   std::unique_lock lock(mutex_);
   hand_batch_ = batches_;  // no more tickets of the old epoch
   ready_.wait(lock, [this] { return busy_ == 0; });

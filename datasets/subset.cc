@@ -7,8 +7,8 @@
 #include <map>
 #include <numeric>
 
-#include "core/base/check.h"
 #include "core/base/did_you_mean.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "datasets/order.h"
 
@@ -58,12 +58,12 @@ class Renamed : public Dataset {
 Subset::Subset(DatasetPointer whole, std::vector<std::int64_t> indices)
     : whole_(std::move(whole)), indices_(std::move(indices)) {
   for (const std::int64_t index : indices_) {
-    check(index >= 0 && index < whole_->size(), "index {} of {}", index, whole_->size());
+    ensure(index >= 0 && index < whole_->size(), "index {} of {}", index, whole_->size());
   }
 }
 
 SplitIndices stratified_split(const std::vector<std::int32_t>& labels, double share, std::uint64_t seed) {
-  check(share >= 0 && share <= 1, "share {}", share);
+  ensure(share >= 0 && share <= 1, "share {}", share);
   SplitIndices parts;
   for (const auto& [label, members] : shuffled_classes(labels, seed, Purpose::Split)) {
     const std::int64_t count = std::int64_t(members.size());
@@ -86,7 +86,7 @@ std::vector<std::int64_t> stratified_limit(const std::vector<std::int32_t>& labe
     std::iota(chosen.begin(), chosen.end(), 0);
     return chosen;
   }
-  check(count >= 0, "limit {}", count);
+  ensure(count >= 0, "limit {}", count);
   const auto classes = shuffled_classes(labels, seed, Purpose::Limit);
   // Whole parts first; what is left goes to the largest remainders, of equal ones to the lower label.
   std::map<std::int32_t, std::int64_t> quota;

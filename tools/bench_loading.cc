@@ -28,7 +28,7 @@ namespace {
 using json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint64_t kSeed = 42;
+constexpr std::uint64_t kWeightsSeed = 42;
 constexpr const char* kUsualModel = "vretnet_tiny_patch16_224";  // whose images are made where none is named
 
 double processor_seconds() {
@@ -126,7 +126,7 @@ std::vector<Row> steps(const LoadingFlags& flags, const vision::ModelConfig& con
   options.warmup_epochs = 0;
   options.pass = pass_options(flags.machine, layers::Mode::training);
   training::Trainer trainer(*model, *backend, source, options);
-  model::upload_values(*backend, trainer.weights(), model::initial_values(model->parameters(), kSeed));
+  model::upload_values(*backend, trainer.weights(), model::initial_values(model->parameters(), kWeightsSeed));
   trainer.start_at({});
   const auto run = [&](std::int64_t count) {
     const std::int64_t before = trainer.position().images;

@@ -13,7 +13,6 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr double kMebi = 1 << 20;
 constexpr double kGiga = 1e9;
 
 // Six significant digits: what is beyond them is noise.

@@ -24,6 +24,8 @@
 
 namespace vretnet::tools {
 
+constexpr double kMebi = 1 << 20;
+
 nlohmann::ordered_json row_json(const BenchResult& result);
 
 // All results as one text. A csv holds the rows of ops instead where there are such.

@@ -17,8 +17,6 @@
 namespace vretnet::tools {
 namespace {
 
-constexpr double kMebi = 1 << 20;
-
 using Rows = std::vector<const BenchResult*>;  // of one model, from few to many tokens
 
 std::vector<Rows> by_model(const std::vector<BenchResult>& results) {

@@ -13,8 +13,6 @@
 namespace vretnet::tools {
 namespace {
 
-using nlohmann::json;
-
 std::vector<float> balanced_weights(const std::vector<std::int64_t>& images, double power) {
   double all = 0, sum = 0;  // Σ images, Σ images · weight
   for (const std::int64_t count : images) {
@@ -34,10 +32,10 @@ std::vector<float> balanced_weights(const std::vector<std::int64_t>& images, dou
   throw UsageError("--class-weights: " + what);
 }
 
-json read_object(const std::string& path) {
+nlohmann::json read_object(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) refuse(fmt::format("'{}' is none of none, inv, sqrt-inv, and no file that can be read", path));
-  const json weights = json::parse(file, nullptr, false);
+  const nlohmann::json weights = nlohmann::json::parse(file, nullptr, false);
   if (!weights.is_object()) refuse(fmt::format("{}: expected JSON like {{\"cat\": 2, \"dog\": 0.5}}", path));
   return weights;
 }
@@ -53,7 +51,7 @@ std::vector<float> class_weights(const std::string& how, const std::vector<std::
   if (how == "none") return {};
   if (how == "inv") return balanced_weights(images, 1);
   if (how == "sqrt-inv") return balanced_weights(images, 0.5);
-  const json given = read_object(how);
+  const nlohmann::json given = read_object(how);
   for (const auto& [name, weight] : given.items()) {
     if (std::find(class_names.begin(), class_names.end(), name) == class_names.end()) {
       refuse(fmt::format("{}: '{}' is no class of the data.{}", how, name, did_you_mean(name, class_names)));

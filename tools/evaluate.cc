@@ -22,8 +22,6 @@
 namespace vretnet::tools {
 namespace {
 
-using nlohmann::json;
-
 struct EvaluateFlags {
   std::string data_dir, model, split = "val", output, format = "text";
   std::size_t top_losses = 100;
@@ -67,7 +65,7 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
   nlohmann::ordered_json report = {{"top1", evaluation.top1},     {"top5", evaluation.top5},
                                    {"loss", evaluation.loss},     {"ece", evaluation.ece},
                                    {"images", evaluation.images}, {"skipped", skipped}};
-  report["classes"] = json::array();
+  report["classes"] = nlohmann::json::array();
   for (std::size_t c = 0; c < class_names.size(); ++c) {
     const training::ClassMetrics& metrics = evaluation.classes[c];
     report["classes"].push_back(nlohmann::ordered_json{{"name", class_names[c]},
@@ -78,7 +76,7 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
   }
   if (!disturbed.empty()) report["robustness"] = robustness_json(disturbed);
   report["images_per_second"] = std::round(rate * 10) / 10;
-  return report.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 int evaluate_model(const EvaluateFlags& flags) {
@@ -88,7 +86,7 @@ int evaluate_model(const EvaluateFlags& flags) {
     throw UsageError(fmt::format("--calibrate: not with {}, for the file answers at its own size", flag));
   }
   vision::Classifier classifier = load_trained(flags.model, "eval", flags.image_size);
-  const json model_file = model_identity(flags.model);
+  const nlohmann::json model_file = model_identity(flags.model);
   if (flags.calibrate && !model::is_our_format(model::SafetensorsFile(flags.model))) {
     throw UsageError(fmt::format(
         "--calibrate: {} has no place for a temperature, it is not a file of vretnet", flags.model));

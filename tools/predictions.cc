@@ -17,7 +17,6 @@ namespace vretnet::tools {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
 
 constexpr const char* kTableName = "predictions.csv";
 constexpr const char* kOriginName = "predictions.json";
@@ -42,13 +41,13 @@ std::string checksum_of(std::string_view bytes) {
   return checksum.text();
 }
 
-json origin_json(const AnswerOrigin& origin) {
+nlohmann::json origin_json(const AnswerOrigin& origin) {
   return {{"version", VRETNET_VERSION},        {"model", origin.model}, {"images", origin.images},
           {"images_with", origin.images_with}, {"tta", origin.tta},     {"precision", origin.precision}};
 }
 
 // Where things lie is not what they are.
-json without_places(json origin) {
+nlohmann::json without_places(nlohmann::json origin) {
   origin.at("model").erase("file");
   for (const char* place : {"data_dir", "split"}) origin.at("images").erase(place);
   return origin;
@@ -134,7 +133,7 @@ std::string AnsweredImages::name_below(std::int64_t index) const {
   return below(dataset_->name(index), data_dir_);
 }
 
-json model_identity(const fs::path& file) {
+nlohmann::json model_identity(const fs::path& file) {
   const MappedFile mapped(file);
   const std::span<const std::byte> bytes = mapped.bytes();
   return {{"file", file.string()},
@@ -154,24 +153,24 @@ void write_predictions(const fs::path& folder, const AnswerOrigin& origin, const
          fmt::format("{}", prediction.label_probability), fmt::format("{}", prediction.loss)});
   }
   const std::string text = csv_table(table);
-  json described = origin_json(origin);
+  nlohmann::json described = origin_json(origin);
   described["answers"] = {{"count", predictions.size()}, {"crc32", checksum_of(text)}};
   fs::create_directories(folder);
   write_file_atomically(folder / kTableName, text);
   write_file_atomically(folder / kOriginName,
-                        described.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+                        described.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 std::optional<std::vector<training::Prediction>> find_predictions(const fs::path& parent,
                                                                   const AnswerOrigin& origin,
                                                                   const AnsweredImages& images) {
-  const json wanted = without_places(origin_json(origin));
+  const nlohmann::json wanted = without_places(origin_json(origin));
   std::error_code error;
   for (fs::directory_iterator entry(parent, error); !error && entry != fs::directory_iterator();
        entry.increment(error)) {
     try {
-      json found = json::parse(read_text(entry->path() / kOriginName));
-      const json answers = found.at("answers");
+      nlohmann::json found = nlohmann::json::parse(read_text(entry->path() / kOriginName));
+      const nlohmann::json answers = found.at("answers");
       const std::string data_dir = found.at("images").at("data_dir");
       found.erase("answers");
       if (without_places(found) != wanted) continue;
@@ -179,7 +178,7 @@ std::optional<std::vector<training::Prediction>> find_predictions(const fs::path
       if (answers.at("crc32") != checksum_of(text)) continue;
       auto predictions = parse_predictions(text, data_dir, images);
       if (predictions && answers.at("count") == predictions->size()) return predictions;
-    } catch (const json::exception&) {  // a folder of something else
+    } catch (const nlohmann::json::exception&) {  // a folder of something else
     }
   }
   return std::nullopt;

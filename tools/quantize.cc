@@ -26,7 +26,7 @@ namespace {
 
 // Images on which the layers' costs are compared, where some have to stay f32.
 constexpr std::int64_t kCostImages = 64;
-constexpr std::uint64_t kSeed = 42;
+constexpr std::uint64_t kDrawSeed = 42;
 
 struct QuantizeFlags {
   std::string model, data_dir, output;
@@ -64,7 +64,7 @@ datasets::DatasetPointer unlabelled_images(const std::string& folder,
 datasets::DatasetPointer limited(const datasets::DatasetPointer& data, std::int64_t count) {
   if (count == 0) return data;
   return std::make_shared<datasets::Subset>(
-      data, datasets::stratified_limit(datasets::all_labels(*data), count, kSeed));
+      data, datasets::stratified_limit(datasets::all_labels(*data), count, kDrawSeed));
 }
 
 Data open(const QuantizeFlags& flags, const std::vector<std::string>& classes) {

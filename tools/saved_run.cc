@@ -16,8 +16,6 @@
 namespace vretnet::tools {
 namespace {
 
-using nlohmann::json;
-
 // "key = value" of config.toml, where a value takes one line.
 struct Line {
   std::string text, key;
@@ -44,10 +42,11 @@ model::Metadata to_metadata(const SavedRun& run) {
   model::Metadata metadata = vision::to_metadata(run.description);
   const BestEpoch& best = run.best;
   metadata["best"] =
-      json{{"epoch", best.epoch}, {"top1", best.top1}, {"top5", best.top5}, {"loss", best.loss}}.dump();
+      nlohmann::json{{"epoch", best.epoch}, {"top1", best.top1}, {"top5", best.top5}, {"loss", best.loss}}
+          .dump();
   metadata["images"] = run.images.dump();
-  metadata["class_weights"] = json(run.class_weights).dump();
-  metadata["files"] = json(run.files).dump();
+  metadata["class_weights"] = nlohmann::json(run.class_weights).dump();
+  metadata["files"] = nlohmann::json(run.files).dump();
   return metadata;
 }
 
@@ -57,11 +56,11 @@ SavedRun read_saved_run(const RunFolder& folder) {
   SavedRun run;
   run.description = vision::parse_metadata(metadata, where);
   try {
-    run.images = json::parse(metadata.at("images"));
-    const json best = json::parse(metadata.at("best"));
+    run.images = nlohmann::json::parse(metadata.at("images"));
+    const nlohmann::json best = nlohmann::json::parse(metadata.at("best"));
     run.best = {best.at("epoch"), best.at("top1"), best.at("top5"), best.at("loss")};
-    run.class_weights = json::parse(metadata.at("class_weights")).get<std::vector<float>>();
-    run.files = json::parse(metadata.at("files")).get<std::map<std::string, std::int64_t>>();
+    run.class_weights = nlohmann::json::parse(metadata.at("class_weights")).get<std::vector<float>>();
+    run.files = nlohmann::json::parse(metadata.at("files")).get<std::map<std::string, std::int64_t>>();
   } catch (const std::exception& error) {  // of the map or of JSON
     throw UsageError(fmt::format("{}: 'images', 'best', 'class_weights' or 'files' cannot be read: {}", where,
                                  error.what()));
@@ -77,7 +76,7 @@ void check_same_classes(const SavedRun& saved, const std::vector<std::string>& c
                                fmt::join(before, ", "), fmt::join(class_names, ", ")));
 }
 
-void check_same_images(const SavedRun& saved, const json& images, const RunFolder& folder) {
+void check_same_images(const SavedRun& saved, const nlohmann::json& images, const RunFolder& folder) {
   if (saved.images == images) return;
   throw UsageError(fmt::format("{}: the data had {} images, have {}", folder.state().string(),
                                saved.images.dump(), images.dump()));

@@ -29,8 +29,6 @@
 namespace vretnet::tools {
 namespace {
 
-using nlohmann::json;
-
 // "4 files passed over (.heic, .txt)": what lies in the class folders and is no image by its name.
 std::string passed_over_text(const std::vector<std::string>& files) {
   std::set<std::string> extensions;
@@ -221,8 +219,9 @@ std::string TrainingRun::machines_text() const {
 void TrainingRun::start_folder() {
   folder_ = RunFolder::create(flags_.output);
   write_file_atomically(folder_->file("config.toml"), recipe_text_);
-  write_file_atomically(folder_->file("classes.json"),
-                        json(data_.class_names).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  write_file_atomically(
+      folder_->file("classes.json"),
+      nlohmann::json(data_.class_names).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   write_file_atomically(folder_->file("env.json"), environment_json(machines_text(), thread_count(machine_)));
   folder_->append("metrics.csv", "epoch,step,learning_rate,train_loss,train_top1,val_loss,val_top1,val_top5");
   if (pretrained_) {
@@ -291,11 +290,11 @@ bool TrainingRun::validate() {
   const auto images = static_cast<double>(std::max<std::int64_t>(1, position.images));
   const double train_loss = position.loss_sum / images,
                train_top1 = static_cast<double>(position.correct) / images;
-  json row = {{"epoch", position.epoch + 1},
-              {"step", position.step},
-              {"learning_rate", trainer_->learning_rate()},
-              {"train_loss", train_loss},
-              {"train_top1", train_top1}};
+  nlohmann::json row = {{"epoch", position.epoch + 1},
+                        {"step", position.step},
+                        {"learning_rate", trainer_->learning_rate()},
+                        {"train_loss", train_loss},
+                        {"train_top1", train_top1}};
   std::string line =
       fmt::format("epoch {:2}/{}  train {:.3f}", position.epoch + 1, trainer_->epochs(), train_loss);
   std::string values = ",,,";
@@ -409,13 +408,13 @@ int TrainingRun::stopped() {
 }
 
 void TrainingRun::summarise() {
-  json line = {{"run", folder_->path().string()},
-               {"epoch", best_.epoch},
-               {"top1", best_.top1},
-               {"top5", best_.top5},
-               {"loss", best_.loss},
-               {"images_per_second", std::round(epoch_rate_)}};
-  print(line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+  nlohmann::json line = {{"run", folder_->path().string()},
+                         {"epoch", best_.epoch},
+                         {"top1", best_.top1},
+                         {"top5", best_.top5},
+                         {"loss", best_.loss},
+                         {"images_per_second", std::round(epoch_rate_)}};
+  print(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace vretnet::tools

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::vision {
 
@@ -15,7 +15,7 @@ DecodeAhead::DecodeAhead(const Preprocessing& preprocessing, const DecodeLimits&
       limits_(limits),
       workers_(static_cast<std::size_t>(workers)),
       capacity_(capacity) {
-  check(workers >= 1 && capacity >= 1, "{} workers, capacity {}", workers, capacity);
+  ensure(workers >= 1 && capacity >= 1, "{} workers, capacity {}", workers, capacity);
 }
 
 DecodeAhead::~DecodeAhead() {
@@ -98,7 +98,7 @@ bool DecodeAhead::ready(std::size_t count) const {
 }
 
 std::vector<DecodeAhead::Item> DecodeAhead::take(std::size_t most) {
-  check(most >= 1 && most <= capacity_, "{} files of a queue of {}", most, capacity_);
+  ensure(most >= 1 && most <= capacity_, "{} files of a queue of {}", most, capacity_);
   std::unique_lock lock(mutex_);
   change_.wait(lock, [&] { return ready(wanted(most)); });
   std::vector<Item> items;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "vision/image/resize.h"
 
@@ -184,7 +184,7 @@ HeatMap Explainer::gradient_map(std::int64_t of_class) {
 }
 
 HeatMap Explainer::explain(std::int64_t of_class) {
-  check(of_class >= 0 && of_class < config_.classes, "class {} of {}", of_class, config_.classes);
+  ensure(of_class >= 0 && of_class < config_.classes, "class {} of {}", of_class, config_.classes);
   if (kind_ == Explanation::gradient) return gradient_map(of_class);
   // What the tokens that are pooled have read.
   const auto tokens = static_cast<std::size_t>(config_.rows() * config_.columns());

@@ -17,7 +17,7 @@ using nlohmann::json;
 
 constexpr const char* kPreprocessingKeys[] = {"size", "crop", "crop_fraction", "interpolation",
                                               "mean", "std",  "channels"};
-constexpr int kLargestSide = 1 << 16;
+constexpr int kLargestInput = 1 << 16;
 
 json parse_json(const std::string& text, const std::string& where) {
   try {
@@ -71,9 +71,9 @@ Preprocessing parse_preprocessing(const std::string& text, const std::string& wh
   }
   Preprocessing result;
   const auto size = get<std::vector<std::int64_t>>(object, "size", where, "[height, width]");
-  if (size.size() != 2 || std::min(size[0], size[1]) < 1 || std::max(size[0], size[1]) > kLargestSide) {
+  if (size.size() != 2 || std::min(size[0], size[1]) < 1 || std::max(size[0], size[1]) > kLargestInput) {
     throw UsageError(fmt::format("{}: 'size' is {}, expected [height, width] of 1 … {}", where,
-                                 object["size"].dump(), kLargestSide));
+                                 object["size"].dump(), kLargestInput));
   }
   result.height = static_cast<int>(size[0]);
   result.width = static_cast<int>(size[1]);

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/layers/depthwise_convolution.h"
 
 namespace vretnet::vision {

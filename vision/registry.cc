@@ -8,13 +8,13 @@
 namespace vretnet::vision {
 namespace {
 
-struct Size {
+struct NamedSize {
   const char* name;
   std::int64_t image_size, patch_size, in_chans, width, depth, heads, classes;
   std::int64_t local_heads;  // 0: there is no `_local` form
 };
 
-constexpr Size kSizes[] = {
+constexpr NamedSize kNamedSizes[] = {
     {"pico_patch4_28", 28, 4, 1, 96, 4, 3, 10, 3},
     {"pico_patch4_32", 32, 4, 3, 96, 4, 3, 10, 3},
     {"nano_patch4_32", 32, 4, 3, 192, 6, 6, 10, 6},
@@ -25,7 +25,7 @@ constexpr Size kSizes[] = {
 
 constexpr double kLocalFfnFactor = 3.5, kVitFfnFactor = 4;
 
-ModelConfig sized(const Size& size, std::int64_t heads) {
+ModelConfig sized(const NamedSize& size, std::int64_t heads) {
   ModelConfig config;
   config.image_size = {size.image_size, size.image_size};
   config.patch_size = size.patch_size;
@@ -47,12 +47,12 @@ void make_local(ModelConfig& config) {
 
 // The paper's: a causal scan of the raster with its rotation and slow decays. All of it is ModelConfig's
 // default.
-ModelConfig classic(const Size& size) {
+ModelConfig classic(const NamedSize& size) {
   return sized(size, size.heads);
 }
 
 // The scan and decay that measured best.
-ModelConfig local(const Size& size) {
+ModelConfig local(const NamedSize& size) {
   ModelConfig config = sized(size, size.local_heads);
   make_local(config);
   config.lepe = true;
@@ -74,7 +74,7 @@ void make_attention(ModelConfig& config) {
 }
 
 // timm has the sizes of 224 pixels, with a class token.
-ModelConfig vit(const Size& size) {
+ModelConfig vit(const NamedSize& size) {
   ModelConfig config = sized(size, size.heads);
   make_attention(config);
   config.ffn_factor = kVitFfnFactor;
@@ -85,7 +85,7 @@ ModelConfig vit(const Size& size) {
   return config;
 }
 
-ModelConfig vit_local(const Size& size) {
+ModelConfig vit_local(const NamedSize& size) {
   ModelConfig config = sized(size, size.local_heads);
   make_attention(config);
   make_local(config);
@@ -94,15 +94,15 @@ ModelConfig vit_local(const Size& size) {
 
 std::vector<ModelConfig> make_models() {
   std::vector<ModelConfig> models;
-  const auto add = [&](const char* family, const Size& size, const char* form, ModelConfig config) {
+  const auto add = [&](const char* family, const NamedSize& size, const char* form, ModelConfig config) {
     config.name = fmt::format("{}_{}{}", family, size.name, form);
     models.push_back(std::move(config));
   };
-  for (const Size& size : kSizes) {
+  for (const NamedSize& size : kNamedSizes) {
     add("vretnet", size, "", classic(size));
     if (size.local_heads > 0) add("vretnet", size, "_local", local(size));
   }
-  for (const Size& size : kSizes) {
+  for (const NamedSize& size : kNamedSizes) {
     add("vit", size, "", vit(size));
     if (size.local_heads > 0) add("vit", size, "_local", vit_local(size));
   }

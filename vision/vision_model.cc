@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/layers/attention_mixer.h"
 #include "core/layers/depthwise_convolution.h"
 #include "core/layers/feed_forward.h"
@@ -183,9 +183,9 @@ Tensor VisionModel::backward_positions(Pass& pass, Tensor d_x) const {
 
 Tensor VisionModel::embed(Pass& pass, const View& images) const {
   const bool streaming = pass.place().streaming;
-  check(streaming || images.shape() == input_shape(images.extent(0)), "images {} for a model of {}",
-        images.shape().text(), input_shape(images.extent(0)).text());
-  check(!streaming || why_not_streamable().empty(), "{}", why_not_streamable());
+  ensure(streaming || images.shape() == input_shape(images.extent(0)), "images {} for a model of {}",
+         images.shape().text(), input_shape(images.extent(0)).text());
+  ensure(!streaming || why_not_streamable().empty(), "{}", why_not_streamable());
   return embedding_->forward(pass, images);
 }
 

@@ -6,20 +6,20 @@ namespace {
 using ops::ActivationKind;
 using ops::QuantizedGemm;
 
-struct Sizes {
+struct QuantizedSizes {
   std::int64_t rows, columns, depth;
 };
 // Among them few and many rows, which backends share out differently, and more than one block of columns.
-constexpr Sizes kSizes[] = {{1, 1, 1},     {1, 17, 5},   {3, 1, 33},    {7, 13, 31},
-                            {16, 16, 16},  {33, 65, 47}, {64, 48, 96},  {130, 70, 20},
-                            {49, 192, 97}, {5, 900, 12}, {70, 1000, 8}, {0, 5, 4}};
+constexpr QuantizedSizes kQuantizedSizes[] = {{1, 1, 1},     {1, 17, 5},   {3, 1, 33},    {7, 13, 31},
+                                              {16, 16, 16},  {33, 65, 47}, {64, 48, 96},  {130, 70, 20},
+                                              {49, 192, 97}, {5, 900, 12}, {70, 1000, 8}, {0, 5, 4}};
 
-struct Epilogue {
+struct QuantizedEpilogue {
   const char* name;
   bool bias = false, residual = false;
   ActivationKind activation = ActivationKind::none;
 };
-constexpr Epilogue kEpilogues[] = {
+constexpr QuantizedEpilogue kQuantizedEpilogues[] = {
     {.name = ""},
     {.name = " bias", .bias = true},
     {.name = " residual", .residual = true},
@@ -32,8 +32,8 @@ constexpr Epilogue kEpilogues[] = {
 // Numbers of deviation 1 in steps of this size: ±127 steps cut off what lies beyond 2.7.
 constexpr double kStep = 0.0213;
 
-void add_case(std::vector<Case>& cases, const Sizes& sizes, const Epilogue& epilogue, const Layout& rows,
-              const Layout& b_layout) {
+void add_case(std::vector<Case>& cases, const QuantizedSizes& sizes, const QuantizedEpilogue& epilogue,
+              const Layout& rows, const Layout& b_layout) {
   cases.push_back({fmt::format("QuantizedGemm/{}x{}x{}{} rows{} b{}", sizes.rows, sizes.columns, sizes.depth,
                                epilogue.name, text_of(rows), text_of(b_layout)),
                    [=](Operands& operands) {
@@ -60,11 +60,12 @@ void add_case(std::vector<Case>& cases, const Sizes& sizes, const Epilogue& epil
 
 void add_quantized_cases(std::vector<Case>& cases) {
   constexpr Layout kTransposed{.transposed = true}, kTransposedGaps{.gap = 3, .transposed = true};
-  for (const Sizes& sizes : kSizes) {
-    for (const Epilogue& epilogue : kEpilogues) add_case(cases, sizes, epilogue, kPacked, kTransposed);
-    add_case(cases, sizes, kEpilogues[3], kGaps, kTransposedGaps);
-    add_case(cases, sizes, kEpilogues[1], Layout{.reversed = 0}, kGaps);
-    add_case(cases, sizes, kEpilogues[0], kPacked, kPacked);
+  for (const QuantizedSizes& sizes : kQuantizedSizes) {
+    for (const QuantizedEpilogue& epilogue : kQuantizedEpilogues)
+      add_case(cases, sizes, epilogue, kPacked, kTransposed);
+    add_case(cases, sizes, kQuantizedEpilogues[3], kGaps, kTransposedGaps);
+    add_case(cases, sizes, kQuantizedEpilogues[1], Layout{.reversed = 0}, kGaps);
+    add_case(cases, sizes, kQuantizedEpilogues[0], kPacked, kPacked);
   }
 }
 

@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/random.h"
 #include "core/tensor/bfloat16.h"
 
@@ -113,8 +113,8 @@ View Operands::given(const std::string& name, const Shape& shape, const std::vec
   if (values.empty() && shape.elements() > 0) return {};
   const View view = add(name, Kind::given, shape, kPacked);
   Operand& operand = operands_.back();
-  check(values.size() == operand.positions.size(), "{} values for {} of {}", values.size(), name,
-        shape.text());
+  ensure(values.size() == operand.positions.size(), "{} values for {} of {}", values.size(), name,
+         shape.text());
   for (std::size_t i = 0; i < values.size(); ++i) {
     operand.initial[static_cast<std::size_t>(operand.positions[i])] = rounded(values[i], view.dtype());
   }
@@ -124,7 +124,7 @@ View Operands::given(const std::string& name, const Shape& shape, const std::vec
 std::vector<double> Operands::values(const std::string& name) const {
   const auto operand = std::find_if(operands_.begin(), operands_.end(),
                                     [&](const Operand& each) { return each.name == name; });
-  check(operand != operands_.end(), "there is no operand {}", name);
+  ensure(operand != operands_.end(), "there is no operand {}", name);
   std::vector<double> values;
   for (std::int64_t position : operand->positions) {
     values.push_back(operand->initial[static_cast<std::size_t>(position)]);
@@ -134,7 +134,7 @@ std::vector<double> Operands::values(const std::string& name) const {
 
 void Operands::drop_last_elements(std::size_t operand, std::size_t count) {
   Operand& dropped = operands_[operand];
-  check(!dropped.positions.empty(), "{} has no elements", dropped.name);
+  ensure(!dropped.positions.empty(), "{} has no elements", dropped.name);
   const std::size_t elements = dropped.positions.size();
   for (std::size_t i = elements - std::min(count, elements); i < elements; ++i) {
     double& element = dropped.initial[static_cast<std::size_t>(dropped.positions[i])];

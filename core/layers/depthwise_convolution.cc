@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::layers {
 namespace {
@@ -13,8 +13,8 @@ constexpr std::int64_t kRowsAbove = kKernel - 1;  // of a row-causal kernel
 // [batch, tokens, channels] → [batch, rows, columns, channels].
 View image_of(const Pass& pass, const View& tokens) {
   const std::int64_t columns = pass.place().width;
-  check(columns > 0 && tokens.extent(1) % columns == 0,
-        "a convolution needs whole rows of {}, {} tokens came", columns, tokens.extent(1));
+  ensure(columns > 0 && tokens.extent(1) % columns == 0,
+         "a convolution needs whole rows of {}, {} tokens came", columns, tokens.extent(1));
   return tokens.split(1, tokens.extent(1) / columns);
 }
 
@@ -59,7 +59,7 @@ void DepthwiseConvolution::forward(Pass& pass, const View& x, const View& residu
 
 void DepthwiseConvolution::forward_streamed(Pass& pass, const View& x, const View& residual,
                                             const View& y) const {
-  check(padding_.bottom == 0, "a convolution that reads {} rows below cannot stream", padding_.bottom);
+  ensure(padding_.bottom == 0, "a convolution that reads {} rows below cannot stream", padding_.bottom);
   const Tensor rows = below_carried_rows(pass, this, 0, image_of(pass, x), kRowsAbove);
   pass.run(ops::Depthwise{.x = rows,
                           .weight = pass.weight(weight_),

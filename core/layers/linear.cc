@@ -1,6 +1,6 @@
 #include "core/layers/linear.h"
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::layers {
 namespace {
@@ -36,7 +36,7 @@ View Linear::matrix(const View& weight) const {
 
 void Linear::forward(Pass& pass, const View& x, const View& y, const Epilogue& epilogue) const {
   if (const QuantizedLinear* quantized = pass.quantized(weight_)) {
-    check(!pass.training() && !epilogue.pre_activation, "quantized weights are for inference");
+    ensure(!pass.training() && !epilogue.pre_activation, "quantized weights are for inference");
     ops::QuantizedGemm gemm{.a = rows_of(x),
                             .b = quantized->weight.transposed(),
                             .y = rows_of(y),

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::layers {
 namespace {
@@ -24,19 +24,20 @@ ParameterId ParameterTable::add(NamedTensor tensor) {
 }
 
 ParameterId ParameterTable::add_stacked(std::vector<NamedTensor> parts) {
-  check(!parts.empty() && elements_ == 0, "a parameter needs a part, and the table must not be laid out yet");
+  ensure(!parts.empty() && elements_ == 0,
+         "a parameter needs a part, and the table must not be laid out yet");
   Parameter parameter{static_cast<int>(tensors_.size()), static_cast<int>(parts.size()), parts[0].shape};
   for (std::size_t part = 1; part < parts.size(); ++part) {
-    check(parts[part].shape.rank() == 2 && parts[part].shape[1] == parameter.shape[1], "{}: {} under {}",
-          parts[part].name, parts[part].shape.text(), parameter.shape.text());
+    ensure(parts[part].shape.rank() == 2 && parts[part].shape[1] == parameter.shape[1], "{}: {} under {}",
+           parts[part].name, parts[part].shape.text(), parameter.shape.text());
     parameter.shape[0] += parts[part].shape[0];
   }
   for (NamedTensor& part : parts) {
-    check(find(part.name) == nullptr, "{} was added twice", part.name);
-    check(part.initial.kind != Initial::given ||
-              static_cast<std::int64_t>(part.initial.values.size()) == part.shape.elements(),
-          "{}: {} values for {}", part.name, part.initial.values.size(), part.shape.text());
-    check(part.decays == parts[0].decays, "{}: parts of one parameter share weight decay", part.name);
+    ensure(find(part.name) == nullptr, "{} was added twice", part.name);
+    ensure(part.initial.kind != Initial::given ||
+               static_cast<std::int64_t>(part.initial.values.size()) == part.shape.elements(),
+           "{}: {} values for {}", part.name, part.initial.values.size(), part.shape.text());
+    ensure(part.decays == parts[0].decays, "{}: parts of one parameter share weight decay", part.name);
     tensors_.push_back(std::move(part));
   }
   parameters_.push_back(parameter);
@@ -61,8 +62,8 @@ void ParameterTable::lay_out() {
 }
 
 View ParameterTable::view(ParameterId id, const View& flat) const {
-  check(flat.elements() == elements_, "a flat array of {} elements for {} parameters", flat.elements(),
-        elements_);
+  ensure(flat.elements() == elements_, "a flat array of {} elements for {} parameters", flat.elements(),
+         elements_);
   const Parameter& parameter = parameters_[static_cast<std::size_t>(id)];
   return View(flat.buffer(), flat.dtype(), parameter.shape,
               flat.offset() + tensors_[parameter.first_tensor].offset);

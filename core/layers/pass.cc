@@ -1,6 +1,6 @@
 #include "core/layers/pass.h"
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/ops/workspace.h"
 
 namespace vretnet::layers {
@@ -11,8 +11,8 @@ constexpr std::size_t kExpectedSaves = 1024;  // so that a step does not grow th
 View StreamState::carried(Backend& backend, DType dtype, const void* owner, int slot, const Shape& shape) {
   const auto [entry, added] = kept_.try_emplace({owner, slot});
   if (added) entry->second = Allocation(backend, dtype, shape);
-  check(entry->second.view().shape() == shape, "a stream that carried {} is asked for {}",
-        entry->second.view().shape().text(), shape.text());
+  ensure(entry->second.view().shape() == shape, "a stream that carried {} is asked for {}",
+         entry->second.view().shape().text(), shape.text());
   return entry->second.view();
 }
 
@@ -71,19 +71,19 @@ void Pass::save(Tensor tensor) {
 }
 
 Tensor Pass::take() {
-  check(!saved_.empty(), "backward takes more than forward saved");
+  ensure(!saved_.empty(), "backward takes more than forward saved");
   Tensor tensor = std::move(saved_.back());
   saved_.pop_back();
   return tensor;
 }
 
 View Pass::carried(const void* owner, int slot, const Shape& shape) {
-  check(stream_ != nullptr, "only a stream carries state");
+  ensure(stream_ != nullptr, "only a stream carries state");
   return stream_->carried(backend_, options_.dtype, owner, slot, shape);
 }
 
 View Pass::carried_wide(const void* owner, int slot, const Shape& shape) {
-  check(stream_ != nullptr, "only a stream carries state");
+  ensure(stream_ != nullptr, "only a stream carries state");
   return stream_->carried(backend_, wide_of(options_.dtype), owner, slot, shape);
 }
 

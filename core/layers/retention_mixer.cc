@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::layers {
 namespace {
@@ -183,8 +183,8 @@ Tensor RetentionMixer::forward(Pass& pass, Tensor x, Tensor residual) const {
     block.y = in_order(order.by_columns ? mixed_columns : mixed, heads, order);
     if (!order.by_columns) block.write = write;
     if (pass.place().streaming) {
-      check(!settings_.bidirectional && settings_.reading == Reading::forwards,
-            "only a causal layer streams, {} heads", heads);
+      ensure(!settings_.bidirectional && settings_.reading == Reading::forwards,
+             "only a causal layer streams, {} heads", heads);
       block.state_in = block.state_out =
           pass.carried_wide(this, 0, {batch, heads, settings_.width / heads, settings_.value_width / heads});
     }

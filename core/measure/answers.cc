@@ -5,7 +5,7 @@
 #include <map>
 #include <numeric>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::measure {
 namespace {
@@ -69,9 +69,9 @@ double mean(const std::vector<double>& values) {
 }
 
 void check_answers(const Answers& answers) {
-  check(!answers.empty() && !answers.front().empty(), "answers of {} runs", answers.size());
+  ensure(!answers.empty() && !answers.front().empty(), "answers of {} runs", answers.size());
   for (const auto& run : answers) {
-    check(run.size() == answers.front().size(), "{} and {} answers", run.size(), answers.front().size());
+    ensure(run.size() == answers.front().size(), "{} and {} answers", run.size(), answers.front().size());
   }
 }
 
@@ -102,9 +102,9 @@ Estimate mean_answer(const Answers& answers) {
 
 Estimate mean_difference(const Answers& first, const Answers& second, bool paired) {
   const double value = mean(means_of_runs(first)) - mean(means_of_runs(second));
-  check(first.front().size() == second.front().size(), "{} and {} images", first.front().size(),
-        second.front().size());
-  check(!paired || first.size() == second.size(), "pairs of {} and {} runs", first.size(), second.size());
+  ensure(first.front().size() == second.front().size(), "{} and {} images", first.front().size(),
+         second.front().size());
+  ensure(!paired || first.size() == second.size(), "pairs of {} and {} runs", first.size(), second.size());
 
   Answers both = first;
   both.insert(both.end(), second.begin(), second.end());

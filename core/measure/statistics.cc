@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::measure {
 namespace {
@@ -26,7 +26,7 @@ double median_of_a_draw(const std::vector<double>& values, Random& random, std::
 }  // namespace
 
 double quantile(std::vector<double> values, double q) {
-  check(!values.empty(), "the quantile {} of no values", q);
+  ensure(!values.empty(), "the quantile {} of no values", q);
   std::sort(values.begin(), values.end());
   const double place = q * static_cast<double>(values.size() - 1);
   const auto below = static_cast<std::size_t>(std::floor(place));
@@ -49,7 +49,7 @@ Estimate bootstrap(double value, int draws,
 }
 
 Estimate mean_by_students_t(const std::vector<double>& values) {
-  check(values.size() >= 2, "the scatter of {} values", values.size());
+  ensure(values.size() >= 2, "the scatter of {} values", values.size());
   const auto count = static_cast<double>(values.size());
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
   double squares = 0;

@@ -5,7 +5,7 @@
 #include <limits>
 #include <variant>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/model/quantized_weights.h"
 
 namespace vretnet::model {
@@ -21,7 +21,7 @@ void MagnitudeHistogram::add(std::span<const float> values) {
   if (values.empty()) return;
   double largest = 0;
   for (const float value : values) largest = std::max(largest, static_cast<double>(std::abs(value)));
-  check(std::isfinite(largest), "an infinity among {} numbers", values.size());
+  ensure(std::isfinite(largest), "an infinity among {} numbers", values.size());
   if (largest == 0) return;  // no step loses a zero
   if (counts_.empty()) counts_.assign(kBins, 0);
   if (range_ == 0) range_ = largest;

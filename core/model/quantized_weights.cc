@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::model {
 namespace {
@@ -13,8 +13,8 @@ constexpr float kLargest = 127;
 template <class Number>
 const Allocation& copy_of(const std::vector<Number>& values, DType dtype, const Shape& shape,
                           Backend& backend, std::vector<Allocation>& memory) {
-  check(static_cast<std::int64_t>(values.size()) == shape.elements(), "{} numbers for {}", values.size(),
-        shape.text());
+  ensure(static_cast<std::int64_t>(values.size()) == shape.elements(), "{} numbers for {}", values.size(),
+         shape.text());
   memory.emplace_back(backend, dtype, shape);
   backend.upload(memory.back().view(), values.data());
   return memory.back();
@@ -30,7 +30,7 @@ bool is_quantizable(const layers::ParameterTable& table, layers::ParameterId id)
 
 QuantizedParameter quantize(std::span<const float> values, std::int64_t out, float input_scale) {
   const auto rows = static_cast<std::size_t>(out);
-  check(rows > 0 && values.size() % rows == 0, "{} weights in {} rows", values.size(), rows);
+  ensure(rows > 0 && values.size() % rows == 0, "{} weights in {} rows", values.size(), rows);
   const std::size_t in = values.size() / rows;
   QuantizedParameter parameter{.input_scale = input_scale};
   parameter.weight.reserve(values.size());

@@ -12,7 +12,7 @@
 #include <set>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "core/model/safetensors_header.h"
 
@@ -168,7 +168,7 @@ const StoredTensor& SafetensorsFile::at(std::string_view name) const {
 
 template <typename Real>
 void read_values(const StoredTensor& tensor, std::span<Real> values) {
-  check(values.size() == tensor.elements(), "{} values for {} elements", values.size(), tensor.elements());
+  ensure(values.size() == tensor.elements(), "{} values for {} elements", values.size(), tensor.elements());
   switch (tensor.type) {
     case StoredType::F64:
       return convert<double>(tensor.bytes, values, [](double value) { return value; });
@@ -195,9 +195,9 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   for (const TensorToWrite& tensor : tensors) {
     std::uint64_t expected = 0;
     const bool counted = tensor_bytes(tensor.shape, type_bytes(tensor.type), expected);
-    check(counted && tensor.bytes.size() == expected, "{}: {} bytes for {} [{}]", tensor.name,
-          tensor.bytes.size(), type_name(tensor.type), fmt::join(tensor.shape, ", "));
-    check(!header.contains(tensor.name), "{} is written twice", tensor.name);
+    ensure(counted && tensor.bytes.size() == expected, "{}: {} bytes for {} [{}]", tensor.name,
+           tensor.bytes.size(), type_name(tensor.type), fmt::join(tensor.shape, ", "));
+    ensure(!header.contains(tensor.name), "{} is written twice", tensor.name);
     header[tensor.name] = {{"dtype", type_name(tensor.type)},
                            {"shape", tensor.shape},
                            {"data_offsets", {offset, offset + expected}}};
@@ -210,7 +210,7 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
     throw UsageError(fmt::format("{}: a tensor name or a metadata value is not UTF-8", path.string()));
   }
   text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
-  check(text.size() <= kMaxHeaderBytes, "header of {} bytes", text.size());
+  ensure(text.size() <= kMaxHeaderBytes, "header of {} bytes", text.size());
 
   write_file_atomically(path, [&](const Append& append) {
     const std::uint64_t length = text.size();

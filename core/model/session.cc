@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "core/model/weights.h"
 
@@ -40,7 +40,7 @@ bool passes_in_pieces(const Backend& backend, const layers::Pass::Options& optio
 
 WeightsCopy::WeightsCopy(Backend& backend, const View& weights, DType dtype)
     : backend_(backend), weights_(weights) {
-  check(backend.runs_in(dtype), "{} does not run in {}", backend.name(), name_of(dtype));
+  ensure(backend.runs_in(dtype), "{} does not run in {}", backend.name(), name_of(dtype));
   if (weights.dtype() != dtype) copy_ = Allocation(backend, dtype, weights.shape());
 }
 
@@ -84,7 +84,7 @@ std::size_t Session::measured_peak(std::int64_t batch) {
     pass_.start(measured, {}, /*measuring=*/true);  // lets go of what was saved
     throw;
   }
-  check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
+  ensure(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
   return measured.peak_bytes();
 }
 
@@ -238,11 +238,11 @@ View Session::forward(const float* images, std::int64_t batch) {
 }
 
 void Session::backward(const View& d_logits) {
-  check(pass_.training() && forwarded_ >= 0, "backward without a forward in training mode");
+  ensure(pass_.training() && forwarded_ >= 0, "backward without a forward in training mode");
   forwarded_ = -1;
   logits_ = {};
   model_.backward(pass_, d_logits);
-  check(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
+  ensure(pass_.saved() == 0, "{} tensors were saved and never taken", pass_.saved());
 }
 
 // ------------------------------------------------------------------------------------------------ stream
@@ -260,8 +260,8 @@ Stream::Stream(const Model& model, Backend& backend, const View& weights,
       pass_(backend, model.parameters(), tables_, weights_.view(), View(), options) {
   pass_.keep_wide_weights(weights);
   if (const std::string reason = model.why_not_streamable(); !reason.empty()) throw UsageError(reason);
-  check(width > 0 && width % model.patch_size() == 0, "{} pixels are no whole number of patches of {}", width,
-        model.patch_size());
+  ensure(width > 0 && width % model.patch_size() == 0, "{} pixels are no whole number of patches of {}",
+         width, model.patch_size());
 }
 
 std::int64_t Stream::band_rows() const {
@@ -300,7 +300,7 @@ void Stream::plan(std::int64_t patch_rows) {
 }
 
 View Stream::push(const float* pixels, std::int64_t patch_rows) {
-  check(patch_rows > 0, "{} rows", patch_rows);
+  ensure(patch_rows > 0, "{} rows", patch_rows);
   logits_ = {};
   plan(patch_rows);
   const Shape shape = pixels_shape(patch_rows);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/random.h"
 
 namespace vretnet::model {
@@ -41,8 +41,8 @@ std::vector<double> initial_values(const layers::ParameterTable& table, std::uin
 
 template <class Real>
 void upload_values(Backend& backend, const View& target, const std::vector<Real>& values) {
-  check(target.elements() == static_cast<std::int64_t>(values.size()), "{} values for {}", values.size(),
-        target.shape().text());
+  ensure(target.elements() == static_cast<std::int64_t>(values.size()), "{} values for {}", values.size(),
+         target.shape().text());
   constexpr DType own = std::is_same_v<Real, float> ? DType::f32 : DType::f64;
   if (target.dtype() == own) {
     backend.upload(target, values.data());

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "core/ops/fields.h"
 #include "core/tensor/bfloat16.h"
@@ -60,7 +60,7 @@ void CheckedBackend::run(const ops::Op& op) {
   const std::size_t wanted = workspace_bytes(op);
   const std::size_t given =
       workspace ? static_cast<std::size_t>(workspace.elements()) * bytes_of(workspace.dtype()) : 0;
-  check(given >= wanted, "{}: a workspace of {} bytes, {} are needed", name, given, wanted);
+  ensure(given >= wanted, "{}: a workspace of {} bytes, {} are needed", name, given, wanted);
   if (given > 0) std::memset(workspace.data<char>(), kNanByte, given);
   inner().run(op);
   inner().synchronize();
@@ -92,7 +92,7 @@ void* CheckedBackend::allocate(std::size_t bytes) {
 void CheckedBackend::release(void* data) {
   if (data == nullptr) return;
   check_guards("a release");
-  check(allocations_.erase(data) == 1, "memory was released that was not allocated ({})", fmt::ptr(data));
+  ensure(allocations_.erase(data) == 1, "memory was released that was not allocated ({})", fmt::ptr(data));
   inner().release(static_cast<char*>(data) - kGuard);
 }
 
@@ -102,8 +102,8 @@ void CheckedBackend::check_guards(const char* op) const {
   };
   for (const auto& [data, bytes] : allocations_) {
     const auto* first = static_cast<const unsigned char*>(data);
-    check(untouched(first - kGuard), "{} wrote before an allocation of {} bytes", op, bytes);
-    check(untouched(first + bytes), "{} wrote behind an allocation of {} bytes", op, bytes);
+    ensure(untouched(first - kGuard), "{} wrote before an allocation of {} bytes", op, bytes);
+    ensure(untouched(first + bytes), "{} wrote behind an allocation of {} bytes", op, bytes);
   }
 }
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/ops/cost.h"
 
 namespace vretnet {
@@ -16,7 +16,7 @@ void MeasuringBackend::run(const ops::Op& op) {
 }
 
 void MeasuringBackend::download(const View& source, void*) {
-  check(false, "{} of a dry run was read", source.shape().text());
+  ensure(false, "{} of a dry run was read", source.shape().text());
 }
 
 }  // namespace vretnet

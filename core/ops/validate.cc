@@ -5,23 +5,23 @@ namespace vretnet::ops {
 namespace {
 
 void expect_matrix(const char* op, const View& view) {
-  check(view.stride(-1) == 1 || view.stride(-2) == 1 || view.extent(-1) <= 1 || view.extent(-2) <= 1,
-        "{}: neither rows nor columns of {} are contiguous", op, view.shape().text());
+  ensure(view.stride(-1) == 1 || view.stride(-2) == 1 || view.extent(-1) <= 1 || view.extent(-2) <= 1,
+         "{}: neither rows nor columns of {} are contiguous", op, view.shape().text());
 }
 
 void validate_one(const Gemm& op) {
   const int rank = op.y.rank();
-  check(rank >= 2 && rank <= 4, "Gemm: y of rank {}", rank);
+  ensure(rank >= 2 && rank <= 4, "Gemm: y of rank {}", rank);
   expect_shape("Gemm.a", op.a, with_axes(op.y, {op.y.extent(-2), op.a.extent(-1)}));
   expect_shape("Gemm.b", op.b, with_axes(op.y, {op.a.extent(-1), op.y.extent(-1)}));
   expect_shape_if_given("Gemm.bias", op.bias, {op.y.extent(-1)});
   expect_shape_if_given("Gemm.residual", op.residual, op.y.shape());
   expect_shape_if_given("Gemm.pre_activation", op.pre_activation, op.y.shape());
-  check(rank == 2 || (!op.residual && !op.pre_activation), "Gemm: residual or pre_activation with rank {}",
-        rank);
-  check(op.y.dtype() == op.a.dtype() ||
-            (!op.residual && !op.pre_activation && op.activation == ActivationKind::none),
-        "Gemm: {} from {} with an epilogue", vretnet::name_of(op.y.dtype()), vretnet::name_of(op.a.dtype()));
+  ensure(rank == 2 || (!op.residual && !op.pre_activation), "Gemm: residual or pre_activation with rank {}",
+         rank);
+  ensure(op.y.dtype() == op.a.dtype() ||
+             (!op.residual && !op.pre_activation && op.activation == ActivationKind::none),
+         "Gemm: {} from {} with an epilogue", vretnet::name_of(op.y.dtype()), vretnet::name_of(op.a.dtype()));
   for (const View& view : {op.a, op.b}) expect_matrix("Gemm", view);
 }
 
@@ -35,8 +35,8 @@ void validate_one(const QuantizedGemm& op) {
   expect_shape_if_given("QuantizedGemm.bias", op.bias, {op.y.extent(1)});
   expect_shape_if_given("QuantizedGemm.residual", op.residual, op.y.shape());
   expect_matrix("QuantizedGemm", op.b);
-  check(op.a.extent(1) >= 1 && op.a.extent(1) <= kLargestQuantizedDepth,
-        "QuantizedGemm: a depth of {}, expected 1 … {}", op.a.extent(1), kLargestQuantizedDepth);
+  ensure(op.a.extent(1) >= 1 && op.a.extent(1) <= kLargestQuantizedDepth,
+         "QuantizedGemm: a depth of {}, expected 1 … {}", op.a.extent(1), kLargestQuantizedDepth);
 }
 
 void validate_one(const Convert& op) {
@@ -56,11 +56,11 @@ struct Window {
 void expect_images(const View& x, const View& weight, const View& y, const Window& window) {
   expect_rank("a convolution's x", x, 4);
   expect_rank("a convolution's weight", weight, 4);
-  check(window.stride >= 1, "a convolution's stride is {}", window.stride);
+  ensure(window.stride >= 1, "a convolution's stride is {}", window.stride);
   const auto positions = [&](std::int64_t size, std::int64_t kernel, std::int64_t before,
                              std::int64_t after) {
-    check(before >= 0 && after >= 0 && size + before + after >= kernel, "a kernel of {} over {}+{}+{} pixels",
-          kernel, before, size, after);
+    ensure(before >= 0 && after >= 0 && size + before + after >= kernel,
+           "a kernel of {} over {}+{}+{} pixels", kernel, before, size, after);
     return (size + before + after - kernel) / window.stride + 1;
   };
   const Padding& padding = window.padding;
@@ -70,8 +70,8 @@ void expect_images(const View& x, const View& weight, const View& y, const Windo
 }
 
 void expect_full(const View& x, const View& weight) {
-  check(weight.extent(1) == x.extent(3), "Convolution: weight {} for {} channels", weight.shape().text(),
-        x.extent(3));
+  ensure(weight.extent(1) == x.extent(3), "Convolution: weight {} for {} channels", weight.shape().text(),
+         x.extent(3));
 }
 
 void validate_one(const Convolution& op) {
@@ -91,8 +91,8 @@ void validate_one(const ConvolutionWeightGradient& op) {
 
 void expect_depthwise(const View& x, const View& weight, const View& y, const Padding& padding) {
   expect_images(x, weight, y, {1, padding});
-  check(weight.extent(1) == 1 && weight.extent(0) == x.extent(3), "Depthwise: weight {} for {} channels",
-        weight.shape().text(), x.extent(3));
+  ensure(weight.extent(1) == 1 && weight.extent(0) == x.extent(3), "Depthwise: weight {} for {} channels",
+         weight.shape().text(), x.extent(3));
 }
 
 void validate_one(const Depthwise& op) {
@@ -112,8 +112,8 @@ void validate_one(const DepthwiseWeightGradient& op) {
 void validate_one(const Patches& op) {
   expect_rank("Patches.x", op.x, 4);
   const std::int64_t p = op.patch;
-  check(p >= 1 && op.x.extent(1) % p == 0 && op.x.extent(2) % p == 0, "Patches of {} from {}", p,
-        op.x.shape().text());
+  ensure(p >= 1 && op.x.extent(1) % p == 0 && op.x.extent(2) % p == 0, "Patches of {} from {}", p,
+         op.x.shape().text());
   expect_shape("Patches.y", op.y,
                {op.x.extent(0), op.x.extent(1) / p * (op.x.extent(2) / p), op.x.extent(3) * p * p});
 }
@@ -199,8 +199,8 @@ void validate_one(const AttentionGradient& op) {
 void validate_one(const PoolTokens& op) {
   expect_rank("PoolTokens.x", op.x, 3);
   expect_shape("PoolTokens.y", op.y, {op.x.extent(0), op.x.extent(2)});
-  check(op.kind == PoolKind::mean || (op.x.extent(1) > 0 && op.write == Write::overwrite),
-        "PoolTokens: the last of {} tokens is taken, not added", op.x.extent(1));
+  ensure(op.kind == PoolKind::mean || (op.x.extent(1) > 0 && op.write == Write::overwrite),
+         "PoolTokens: the last of {} tokens is taken, not added", op.x.extent(1));
 }
 void validate_one(const PoolTokensGradient& op) {
   expect_rank("PoolTokensGradient.d_x", op.d_x, 3);
@@ -209,7 +209,7 @@ void validate_one(const PoolTokensGradient& op) {
 
 void validate_one(const Softmax& op) {
   expect_rank("Softmax.x", op.x, 2);
-  check(op.x.extent(1) > 0, "Softmax over {} elements", op.x.extent(1));
+  ensure(op.x.extent(1) > 0, "Softmax over {} elements", op.x.extent(1));
   expect_shape("Softmax.y", op.y, op.x.shape());
 }
 void validate_one(const SoftmaxGradient& op) {
@@ -219,7 +219,7 @@ void validate_one(const SoftmaxGradient& op) {
 }
 void validate_one(const CrossEntropy& op) {
   expect_rank("CrossEntropy.logits", op.logits, 2);
-  check(op.logits.extent(1) > 0, "CrossEntropy over {} classes", op.logits.extent(1));
+  ensure(op.logits.extent(1) > 0, "CrossEntropy over {} classes", op.logits.extent(1));
   expect_shape("CrossEntropy.targets", op.targets, op.logits.shape());
   expect_shape("CrossEntropy.loss", op.loss, {op.logits.extent(0)});
   expect_shape_if_given("CrossEntropy.class_weight", op.class_weight, {op.logits.extent(1)});
@@ -228,7 +228,7 @@ void validate_one(const CrossEntropy& op) {
 
 void expect_flat(const char* name, const View& view, std::int64_t elements) {
   expect_shape(name, view, {elements});
-  check(view.contiguous(), "{} has gaps", name);
+  ensure(view.contiguous(), "{} has gaps", name);
 }
 
 void validate_one(const SquaredNorm& op) {
@@ -242,7 +242,7 @@ void validate_one(const AdamW& op) {
     expect_flat("an array of AdamW", view, op.parameter.extent(0));
   }
   expect_flat("AdamW.step_scalars", op.step_scalars, kStepScalars);
-  check(op.max_norm <= 0 || op.gradient_squared_norm, "AdamW: max_norm {} without a norm", op.max_norm);
+  ensure(op.max_norm <= 0 || op.gradient_squared_norm, "AdamW: max_norm {} without a norm", op.max_norm);
   expect_shape_if_given("AdamW.gradient_squared_norm", op.gradient_squared_norm, {1});
 }
 void validate_one(const Lerp& op) {
@@ -257,20 +257,20 @@ void validate_one(const Lerp& op) {
 void validate_views(const Op& op) {
   const bool converts = std::holds_alternative<Convert>(op), multiplies = std::holds_alternative<Gemm>(op);
   for_each_field(op, [&](const Field& field) {
-    check(field.view || field.optional, "{}: {} is missing", name_of(op), field.name);
+    ensure(field.view || field.optional, "{}: {} is missing", name_of(op), field.name);
     if (!field.view) return;
     const View& view = field.view;
     const bool integers = field.storage == Storage::integers;
-    check((view.dtype() == DType::s8) == integers, "{}: {} is {}, {} was expected", name_of(op), field.name,
-          vretnet::name_of(view.dtype()), integers ? "s8" : "a floating-point type");
-    check(converts || allows(field, dtype_of(op)), "{}: {} is {}, the op runs in {}", name_of(op), field.name,
-          vretnet::name_of(view.dtype()), vretnet::name_of(dtype_of(op)));
+    ensure((view.dtype() == DType::s8) == integers, "{}: {} is {}, {} was expected", name_of(op), field.name,
+           vretnet::name_of(view.dtype()), integers ? "s8" : "a floating-point type");
+    ensure(converts || allows(field, dtype_of(op)), "{}: {} is {}, the op runs in {}", name_of(op),
+           field.name, vretnet::name_of(view.dtype()), vretnet::name_of(dtype_of(op)));
     const bool may_be_transposed = (converts || multiplies || integers) && field.use == Use::read;
-    check(may_be_transposed || view.rank() == 0 || view.extent(-1) <= 1 || view.stride(-1) == 1,
-          "{}: {} has an innermost stride of {}", name_of(op), field.name, view.stride(-1));
+    ensure(may_be_transposed || view.rank() == 0 || view.extent(-1) <= 1 || view.stride(-1) == 1,
+           "{}: {} has an innermost stride of {}", name_of(op), field.name, view.stride(-1));
     for (int axis = 0; axis < view.rank() && field.use != Use::read; ++axis) {
-      check(view.stride(axis) != 0 || view.extent(axis) <= 1, "{}: {} is written through a broadcast",
-            name_of(op), field.name);
+      ensure(view.stride(axis) != 0 || view.extent(axis) <= 1, "{}: {} is written through a broadcast",
+             name_of(op), field.name);
     }
   });
 }
@@ -278,12 +278,12 @@ void validate_views(const Op& op) {
 }  // namespace
 
 void expect_rank(const char* name, const View& view, int rank) {
-  check(view.rank() == rank, "{} has the shape {}, rank {} was expected", name, view.shape().text(), rank);
+  ensure(view.rank() == rank, "{} has the shape {}, rank {} was expected", name, view.shape().text(), rank);
 }
 
 void expect_shape(const char* name, const View& view, const Shape& shape) {
-  check(view.shape() == shape, "{} has the shape {}, {} was expected", name, view.shape().text(),
-        shape.text());
+  ensure(view.shape() == shape, "{} has the shape {}, {} was expected", name, view.shape().text(),
+         shape.text());
 }
 
 void expect_shape_if_given(const char* name, const View& view, const Shape& shape) {

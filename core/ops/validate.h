@@ -3,7 +3,7 @@
 
 #include <initializer_list>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/ops/fields.h"
 
 namespace vretnet::ops {

@@ -22,20 +22,20 @@ RetentionShape shape_of(const auto& op) {
 void expect_tables(const DecayTables& tables, const RetentionPattern& pattern, const RetentionShape& shape) {
   const std::int64_t heads = shape.heads, tokens = shape.tokens;
   if (pattern.decay != DecayKind::raster) {
-    check(pattern.row_width > 0 && tokens % pattern.row_width == 0, "{} tokens in rows of {}", tokens,
-          pattern.row_width);
+    ensure(pattern.row_width > 0 && tokens % pattern.row_width == 0, "{} tokens in rows of {}", tokens,
+           pattern.row_width);
   }
-  check(pattern.decay != DecayKind::manhattan ||
-            (pattern.bidirectional && pattern.form == RetentionForm::parallel),
-        "manhattan decay is bidirectional and parallel, not form {}", static_cast<int>(pattern.form));
+  ensure(pattern.decay != DecayKind::manhattan ||
+             (pattern.bidirectional && pattern.form == RetentionForm::parallel),
+         "manhattan decay is bidirectional and parallel, not form {}", static_cast<int>(pattern.form));
   expect_shape("a retention's gamma", tables.gamma, {heads});
   expect_shape_if_given("a retention's row_scale", tables.row_scale, {heads, tokens});
   if (pattern.form == RetentionForm::recurrent) return;
   const bool chunkwise = pattern.form == RetentionForm::chunkwise;
   const std::int64_t chunk = chunkwise ? pattern.chunk : tokens;
-  check(chunk > 0 || shape.batch == 0, "a retention in chunks of {}", chunk);
-  check(!chunkwise || pattern.decay == DecayKind::raster || chunk % pattern.row_width == 0,
-        "chunks of {} tokens for rows of {}", chunk, pattern.row_width);
+  ensure(chunk > 0 || shape.batch == 0, "a retention in chunks of {}", chunk);
+  ensure(!chunkwise || pattern.decay == DecayKind::raster || chunk % pattern.row_width == 0,
+         "chunks of {} tokens for rows of {}", chunk, pattern.row_width);
   expect_shape("a retention's mask", tables.mask, {heads, chunk, chunk});
   if (chunkwise || !pattern.bidirectional) {
     expect_shape("a retention's xi", tables.xi, {heads, chunk});
@@ -51,16 +51,16 @@ void expect_tables(const DecayTables& tables, const RetentionPattern& pattern, c
 void expect_state(const char* name, const View& state, const RetentionPattern& pattern,
                   const RetentionShape& shape) {
   if (!state) return;
-  check(!pattern.bidirectional, "{}: a bidirectional retention has no state", name);
+  ensure(!pattern.bidirectional, "{}: a bidirectional retention has no state", name);
   expect_shape(name, state, shape.state());
 }
 
 void expect_block(const auto& op, const RetentionShape& shape) {
   expect_tables(op.tables, op.pattern, shape);
   expect_shape_if_given("a retention block's g", op.g, shape.values());
-  check(static_cast<bool>(op.cosine) == static_cast<bool>(op.sine), "one of cosine and sine is given ({})",
-        static_cast<bool>(op.cosine));
-  check(!op.cosine || shape.key_width % 2 == 0, "pairs of {} elements", shape.key_width);
+  ensure(static_cast<bool>(op.cosine) == static_cast<bool>(op.sine), "one of cosine and sine is given ({})",
+         static_cast<bool>(op.cosine));
+  ensure(!op.cosine || shape.key_width % 2 == 0, "pairs of {} elements", shape.key_width);
   expect_shape_if_given("a retention block's cosine", op.cosine, {shape.tokens, shape.key_width / 2});
   expect_shape_if_given("a retention block's sine", op.sine, {shape.tokens, shape.key_width / 2});
 }
@@ -69,7 +69,7 @@ void expect_block(const auto& op, const RetentionShape& shape) {
 
 void validate_retention(const Rotate& op) {
   expect_rank("Rotate.x", op.x, 4);
-  check(op.x.extent(3) % 2 == 0, "Rotate: pairs of {} elements", op.x.extent(3));
+  ensure(op.x.extent(3) % 2 == 0, "Rotate: pairs of {} elements", op.x.extent(3));
   expect_shape("Rotate.y", op.y, op.x.shape());
   expect_shape("Rotate.cosine", op.cosine, {op.x.extent(1), op.x.extent(3) / 2});
   expect_shape("Rotate.sine", op.sine, op.cosine.shape());
@@ -110,11 +110,11 @@ void validate_retention(const RetentionBlockGradient& op) {
   expect_shape("RetentionBlockGradient.d_q", op.d_q, shape.keys());
   expect_shape("RetentionBlockGradient.d_k", op.d_k, shape.keys());
   expect_shape("RetentionBlockGradient.d_v", op.d_v, shape.values());
-  check(static_cast<bool>(op.g) == static_cast<bool>(op.d_g), "one of g and d_g is given ({})",
-        static_cast<bool>(op.g));
+  ensure(static_cast<bool>(op.g) == static_cast<bool>(op.d_g), "one of g and d_g is given ({})",
+         static_cast<bool>(op.g));
   expect_shape_if_given("RetentionBlockGradient.d_g", op.d_g, shape.values());
-  check(static_cast<bool>(op.decay_derivative) == static_cast<bool>(op.d_log_rate),
-        "one of decay_derivative and d_log_rate is given ({})", static_cast<bool>(op.d_log_rate));
+  ensure(static_cast<bool>(op.decay_derivative) == static_cast<bool>(op.d_log_rate),
+         "one of decay_derivative and d_log_rate is given ({})", static_cast<bool>(op.d_log_rate));
   expect_shape_if_given("RetentionBlockGradient.decay_derivative", op.decay_derivative,
                         {shape.heads, shape.tokens, shape.tokens});
   expect_shape_if_given("RetentionBlockGradient.d_log_rate", op.d_log_rate, {shape.heads, 1});

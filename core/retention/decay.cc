@@ -6,7 +6,7 @@
 #include <limits>
 #include <optional>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::retention {
 namespace {
@@ -62,29 +62,29 @@ double two_sided_sum(double delta, std::int64_t length, std::int64_t a) {
 
 void check_spec(const DecaySpec& spec) {
   const RetentionPattern& pattern = spec.pattern;
-  check(spec.heads > 0 && spec.tokens > 0 && spec.first_token >= 0, "{} heads, tokens {}+{}", spec.heads,
-        spec.first_token, spec.tokens);
-  check(spec.first_head >= 0 && spec.first_head < spec.heads && spec.head_step > 0,
-        "head {} of {}, then every {}", spec.first_head, spec.heads, spec.head_step);
-  check(pattern.form != RetentionForm::chunkwise || pattern.chunk > 0, "chunks of {} tokens", pattern.chunk);
+  ensure(spec.heads > 0 && spec.tokens > 0 && spec.first_token >= 0, "{} heads, tokens {}+{}", spec.heads,
+         spec.first_token, spec.tokens);
+  ensure(spec.first_head >= 0 && spec.first_head < spec.heads && spec.head_step > 0,
+         "head {} of {}, then every {}", spec.first_head, spec.heads, spec.head_step);
+  ensure(pattern.form != RetentionForm::chunkwise || pattern.chunk > 0, "chunks of {} tokens", pattern.chunk);
   if (pattern.decay != DecayKind::raster) {
     const std::int64_t width = pattern.row_width;
-    check(width > 0 && spec.first_token % width == 0 && spec.tokens % width == 0,
-          "a decay by rows takes whole rows: tokens {}+{} in rows of {}", spec.first_token, spec.tokens,
-          width);
-    check(pattern.form != RetentionForm::chunkwise || pattern.chunk % width == 0,
-          "row decay takes chunks of whole rows: {} tokens in rows of {}", pattern.chunk, width);
+    ensure(width > 0 && spec.first_token % width == 0 && spec.tokens % width == 0,
+           "a decay by rows takes whole rows: tokens {}+{} in rows of {}", spec.first_token, spec.tokens,
+           width);
+    ensure(pattern.form != RetentionForm::chunkwise || pattern.chunk % width == 0,
+           "row decay takes chunks of whole rows: {} tokens in rows of {}", pattern.chunk, width);
   }
-  check(pattern.decay != DecayKind::manhattan ||
-            (pattern.bidirectional && pattern.form == RetentionForm::parallel),
-        "manhattan decay is bidirectional and parallel, not form {}", static_cast<int>(pattern.form));
-  check(pattern.form != RetentionForm::recurrent || has_one_gamma(pattern.decay, spec.scale),
-        "the recurrent form has one γ, not the two of a grid scaled by {} × {}", spec.scale.rows,
-        spec.scale.columns);
+  ensure(pattern.decay != DecayKind::manhattan ||
+             (pattern.bidirectional && pattern.form == RetentionForm::parallel),
+         "manhattan decay is bidirectional and parallel, not form {}", static_cast<int>(pattern.form));
+  ensure(pattern.form != RetentionForm::recurrent || has_one_gamma(pattern.decay, spec.scale),
+         "the recurrent form has one γ, not the two of a grid scaled by {} × {}", spec.scale.rows,
+         spec.scale.columns);
   if (pattern.bidirectional) {
-    check(spec.first_token == 0 && spec.tokens == spec.height * pattern.row_width,
-          "a bidirectional call sees all tokens: {}+{} of {} rows of {}", spec.first_token, spec.tokens,
-          spec.height, pattern.row_width);
+    ensure(spec.first_token == 0 && spec.tokens == spec.height * pattern.row_width,
+           "a bidirectional call sees all tokens: {}+{} of {} rows of {}", spec.first_token, spec.tokens,
+           spec.height, pattern.row_width);
   }
 }
 
@@ -93,7 +93,7 @@ struct StepsForOne {
   double places, lines;
 };
 StepsForOne steps_for_one(DecayKind kind, const GridScale& scale) {
-  check(scale.rows > 0 && scale.columns > 0, "a grid scaled by {} × {}", scale.rows, scale.columns);
+  ensure(scale.rows > 0 && scale.columns > 0, "a grid scaled by {} × {}", scale.rows, scale.columns);
   if (kind == DecayKind::raster) return {scale.rows * scale.columns, scale.rows * scale.columns};
   return {scale.columns, scale.rows};
 }

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::retention {
 namespace {
@@ -19,10 +19,10 @@ void append_frequencies(std::int64_t pairs, std::vector<double>& frequencies) {
 
 HostRotationTables make_rotation_tables(const RotationSpec& spec) {
   if (spec.position == Position::none) return {};
-  check(spec.key_width > 0 && spec.key_width % 2 == 0, "keys of {} elements do not make pairs",
-        spec.key_width);
-  check(spec.row_width > 0 && spec.first_token >= 0, "rows of {} tokens, from token {}", spec.row_width,
-        spec.first_token);
+  ensure(spec.key_width > 0 && spec.key_width % 2 == 0, "keys of {} elements do not make pairs",
+         spec.key_width);
+  ensure(spec.row_width > 0 && spec.first_token >= 0, "rows of {} tokens, from token {}", spec.row_width,
+         spec.first_token);
   HostRotationTables tables;
   const std::int64_t pairs = spec.key_width / 2;
   const std::int64_t y_pairs = spec.position == Position::axial ? spec.key_width / 4 : 0;

@@ -4,7 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet {
 namespace {
@@ -35,8 +35,8 @@ int Arena::take(std::size_t bytes) {
     if (next.offset - offset >= bytes) break;
     offset = next.offset + next.bytes;
   }
-  check(offset <= capacity_ && bytes <= capacity_ - offset,
-        "the arena holds {} bytes, {} more were wanted at {}", capacity_, bytes, offset);
+  ensure(offset <= capacity_ && bytes <= capacity_ - offset,
+         "the arena holds {} bytes, {} more were wanted at {}", capacity_, bytes, offset);
 
   const auto unused =
       std::find_if(blocks_.begin(), blocks_.end(), [](const Block& block) { return block.owners == 0; });

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet {
 
@@ -17,7 +17,7 @@ std::size_t bytes_of(DType dtype) {
     case DType::bf16:
       return 2;
   }
-  check(false, "no dtype");
+  ensure(false, "no dtype");
   return 0;
 }
 
@@ -36,8 +36,8 @@ std::int64_t Shape::elements() const {
 }
 
 void Shape::push_back(std::int64_t extent) {
-  check(rank_ < kMaxRank, "rank {} is the largest", kMaxRank);
-  check(extent >= 0, "extent {} of axis {}", extent, rank_);
+  ensure(rank_ < kMaxRank, "rank {} is the largest", kMaxRank);
+  ensure(extent >= 0, "extent {} of axis {}", extent, rank_);
   extents_[rank_++] = extent;
 }
 
@@ -79,8 +79,8 @@ bool View::contiguous_from(int axis) const {
 
 View View::slice(int axis, std::int64_t begin, std::int64_t count) const {
   axis = resolve(axis);
-  check(begin >= 0 && count >= 0 && begin + count <= shape_[axis], "slice {}+{} of axis {} of {}", begin,
-        count, axis, shape_.text());
+  ensure(begin >= 0 && count >= 0 && begin + count <= shape_[axis], "slice {}+{} of axis {} of {}", begin,
+         count, axis, shape_.text());
   View view = *this;
   view.offset_ += begin * strides_[axis];
   view.shape_[axis] = count;
@@ -102,8 +102,8 @@ View View::select(int axis, std::int64_t index) const {
 
 View View::every(int axis, std::int64_t step, std::int64_t first) const {
   axis = resolve(axis);
-  check(step > 0 && first >= 0 && first < shape_[axis], "every {} from {} of axis {} of {}", step, first,
-        axis, shape_.text());
+  ensure(step > 0 && first >= 0 && first < shape_[axis], "every {} from {} of axis {} of {}", step, first,
+         axis, shape_.text());
   View view = *this;
   view.offset_ += first * strides_[axis];
   view.shape_[axis] = (shape_[axis] - first + step - 1) / step;
@@ -130,7 +130,7 @@ View View::transposed(int axis_a, int axis_b) const {
 
 View View::split(int axis, std::int64_t outer) const {
   axis = resolve(axis);
-  check(outer > 0 && shape_[axis] % outer == 0, "axis {} of {} into {} parts", axis, shape_.text(), outer);
+  ensure(outer > 0 && shape_[axis] % outer == 0, "axis {} of {} into {} parts", axis, shape_.text(), outer);
   const std::int64_t inner = shape_[axis] / outer;
   View view = *this;
   view.shape_ = {};
@@ -147,9 +147,9 @@ View View::split(int axis, std::int64_t outer) const {
 
 View View::merged(int axis) const {
   axis = resolve(axis);
-  check(axis + 1 < rank(), "axis {} of {} has no inner neighbour", axis, shape_.text());
-  check(shape_[axis] == 1 || strides_[axis] == shape_[axis + 1] * strides_[axis + 1],
-        "axes {} and {} of {} are not one after the other in memory", axis, axis + 1, shape_.text());
+  ensure(axis + 1 < rank(), "axis {} of {} has no inner neighbour", axis, shape_.text());
+  ensure(shape_[axis] == 1 || strides_[axis] == shape_[axis + 1] * strides_[axis + 1],
+         "axes {} and {} of {} are not one after the other in memory", axis, axis + 1, shape_.text());
   View view = *this;
   view.shape_ = {};
   for (int a = 0, next = 0; a < rank(); ++a) {
@@ -177,14 +177,14 @@ View View::broadcast(int axis, std::int64_t count) const {
 }
 
 View View::reshaped(const Shape& shape) const {
-  check(contiguous(), "only a contiguous view can be reshaped, {}", shape_.text());
-  check(shape.elements() == elements(), "{} has not as many elements as {}", shape.text(), shape_.text());
+  ensure(contiguous(), "only a contiguous view can be reshaped, {}", shape_.text());
+  ensure(shape.elements() == elements(), "{} has not as many elements as {}", shape.text(), shape_.text());
   return View(buffer_, dtype_, shape, offset_);
 }
 
 void* View::address() const {
-  check(buffer_ != nullptr && buffer_->data != nullptr, "a view of {} without memory was read",
-        shape_.text());
+  ensure(buffer_ != nullptr && buffer_->data != nullptr, "a view of {} without memory was read",
+         shape_.text());
   return static_cast<char*>(buffer_->data) + offset_ * static_cast<std::int64_t>(bytes_of(dtype_));
 }
 

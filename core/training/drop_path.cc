@@ -1,6 +1,6 @@
 #include "core/training/drop_path.h"
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/random.h"
 
 namespace vretnet::training {
@@ -12,7 +12,7 @@ constexpr std::uint64_t kDropPathPurpose = 8;
 }  // namespace
 
 std::vector<double> drop_rates(double rate, std::span<const double> depths) {
-  check(rate >= 0 && rate < 1, "a drop-path rate of {}", rate);
+  ensure(rate >= 0 && rate < 1, "a drop-path rate of {}", rate);
   std::vector<double> rates;
   for (const double depth : depths) rates.push_back(rate * depth);
   return rates;
@@ -21,7 +21,7 @@ std::vector<double> drop_rates(double rate, std::span<const double> depths) {
 void fill_branch_scales(std::uint64_t seed, std::span<const double> rates, std::int64_t epoch,
                         std::int64_t first_image, std::int64_t count, std::span<float> scales) {
   const std::int64_t images = std::ssize(scales) / std::ssize(rates);
-  check(count <= images, "{} images, and room for {}", count, images);
+  ensure(count <= images, "{} images, and room for {}", count, images);
   for (std::int64_t i = 0; i < count; ++i) {
     Random random(seed, {kDropPathPurpose, static_cast<std::uint64_t>(epoch),
                          static_cast<std::uint64_t>(first_image + i)});

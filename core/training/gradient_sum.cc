@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/ops/fields.h"
 
 namespace vretnet::training {

@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::training {
 namespace {
@@ -108,8 +108,8 @@ Evaluation Evaluator::finish() const {
 
 double best_temperature(const Evaluation& evaluation) {
   const std::size_t images = evaluation.predictions.size();
-  check(images > 0 && evaluation.logits.size() % images == 0 && !evaluation.logits.empty(),
-        "{} logits of {} images", evaluation.logits.size(), images);
+  ensure(images > 0 && evaluation.logits.size() % images == 0 && !evaluation.logits.empty(),
+         "{} logits of {} images", evaluation.logits.size(), images);
   const std::size_t classes = evaluation.logits.size() / images;
   const auto loss = [&](double log_temperature) {
     double sum = 0;

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "core/base/beta.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/random.h"
 
 namespace vretnet::training {
@@ -53,8 +53,8 @@ Mix draw_mix(const MixingOptions& options, std::int64_t epoch, std::int64_t batc
 }
 
 void fill_targets(const Batch& batch, std::int64_t classes, std::span<float> targets) {
-  check(static_cast<std::int64_t>(targets.size()) >= batch.count * classes,
-        "{} targets for {} images of {} classes", targets.size(), batch.count, classes);
+  ensure(static_cast<std::int64_t>(targets.size()) >= batch.count * classes,
+         "{} targets for {} images of {} classes", targets.size(), batch.count, classes);
   std::fill_n(targets.begin(), batch.count * classes, 0.0f);
   for (std::int64_t i = 0; i < batch.count; ++i) {
     float* row = targets.data() + i * classes;
@@ -76,7 +76,7 @@ MixingSource::MixingSource(BatchSource& source, const MixingOptions& options, co
       channels_(shape[3]),
       images_(static_cast<std::size_t>(shape.elements())),
       other_labels_(static_cast<std::size_t>(shape[0])) {
-  check(shape[0] >= source.batch_size(), "room for {} images, batches of {}", shape[0], source.batch_size());
+  ensure(shape[0] >= source.batch_size(), "room for {} images, batches of {}", shape[0], source.batch_size());
 }
 
 void MixingSource::start_epoch(std::int64_t epoch, std::int64_t first_batch) {

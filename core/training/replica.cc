@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/training/mixing.h"
 
 namespace vretnet::training {
@@ -20,16 +20,16 @@ Replica::Replica(const model::Model& model, Backend& backend, std::int64_t most_
                                             model.parameters().decaying_elements(), options.bucket_bytes)
                : std::nullopt),
       session_(model, sum_ ? *sum_ : backend, weights_.view(), gradients_.view(), options.pass) {
-  check(wide_of(options.pass.dtype) == DType::f32, "training runs in f32 or bf16, not {}",
-        name_of(options.pass.dtype));
+  ensure(wide_of(options.pass.dtype) == DType::f32, "training runs in f32 or bf16, not {}",
+         name_of(options.pass.dtype));
   const std::int64_t classes = model.classes();
   targets_ = Allocation(backend, DType::f32, {most_images, classes});
   losses_ = Allocation(backend, DType::f32, {most_images});
   logits_ = Allocation(backend, DType::f32, {most_images, classes});
   d_logits_ = Allocation(backend, DType::f32, {most_images, classes});
   if (!options.class_weights.empty()) {
-    check(static_cast<std::int64_t>(options.class_weights.size()) == classes,
-          "{} class weights for {} classes", options.class_weights.size(), classes);
+    ensure(static_cast<std::int64_t>(options.class_weights.size()) == classes,
+           "{} class weights for {} classes", options.class_weights.size(), classes);
     class_weights_ = Allocation(backend, DType::f32, {classes});
     backend.upload(class_weights_.view(), options.class_weights.data());
   }

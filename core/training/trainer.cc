@@ -7,7 +7,7 @@
 #include <cmath>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "core/ops/communicator.h"
 #include "core/training/metrics.h"
@@ -35,8 +35,8 @@ Trainer::Trainer(const model::Model& model, std::span<Backend* const> machines, 
                     count, std::max(count, batch / count * count), (batch / count + 1) * count));
   }
   for (Backend* machine : machines) {
-    check(count == 1 || machine->communicator(), "{} machines, and {} has no communicator", count,
-          machine->name());
+    ensure(count == 1 || machine->communicator(), "{} machines, and {} has no communicator", count,
+           machine->name());
     replicas_.push_back(std::make_unique<Replica>(model, *machine, batch / count, options));
   }
   for (Loaded* each : {&next_, &current_}) each->labels.reserve(static_cast<std::size_t>(batch));

@@ -10,7 +10,7 @@
 #include <numeric>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/random.h"
 #include "tests/emulation/fiber_sanitizer.h"
 #include "tests/emulation/hidden_memory.h"
@@ -48,14 +48,14 @@ class Machine {
   Machine() {
     void* memory = mmap(nullptr, kMaxThreads * kStackBytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    check(memory != MAP_FAILED, "no memory for the stacks of {} fibers", kMaxThreads);
+    ensure(memory != MAP_FAILED, "no memory for the stacks of {} fibers", kMaxThreads);
     stacks_ = static_cast<char*>(memory);
   }
 
   void run(const Grid& grid, const std::function<void()>& body) {
     const int count = static_cast<int>(grid.block.x * grid.block.y * grid.block.z);
-    check(count > 0 && count <= kMaxThreads && count % kWarp == 0, "blocks of {} threads are no full warps",
-          count);
+    ensure(count > 0 && count <= kMaxThreads && count % kWarp == 0, "blocks of {} threads are no full warps",
+           count);
     grid_ = grid;
     body_ = &body;
     blockDim = grid.block;

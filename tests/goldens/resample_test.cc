@@ -10,7 +10,7 @@ namespace {
 
 // timm computes in float32: against torch in double these goldens are off by up to 1.07e-6 of the largest
 // value.
-constexpr double kTolerance = 2e-6;
+constexpr double kResampleTolerance = 2e-6;
 
 TEST(ResampleGolden, PositionsAreThoseOfTimm) {
   const GoldenFile golden("resample");
@@ -23,7 +23,7 @@ TEST(ResampleGolden, PositionsAreThoseOfTimm) {
     std::vector<float> positions(static_cast<std::size_t>((prefix + from.rows * from.columns) * width));
     fill_tensor<float>(golden.seed(), test["number"], positions);
     const std::vector<float> found = vision::resample_positions(positions, prefix, from, to);
-    expect_close({found.begin(), found.end()}, golden.values(test["name"]), kTolerance, test["name"]);
+    expect_close({found.begin(), found.end()}, golden.values(test["name"]), kResampleTolerance, test["name"]);
   }
 }
 

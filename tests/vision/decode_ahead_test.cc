@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class DecodeAheadFiles : public testing::Test {
+class DecodeAheadFiles : public ::testing::Test {
  protected:
   void SetUp() override {
     std::string pattern = (fs::temp_directory_path() / "vretnet-ahead-XXXXXX").string();

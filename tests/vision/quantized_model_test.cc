@@ -17,21 +17,21 @@
 namespace vretnet::vision {
 namespace {
 
-constexpr std::int64_t kBatch = 4;
+constexpr std::int64_t kQuantizedBatch = 4;
 
 // The same images, twice an epoch.
 class TwoBatches : public training::BatchSource {
  public:
   explicit TwoBatches(const std::vector<float>& images) { batch_.images = images.data(); }
-  std::int64_t size() const override { return 2 * kBatch; }
+  std::int64_t size() const override { return 2 * kQuantizedBatch; }
   std::int64_t batches() const override { return 2; }
-  std::int64_t batch_size() const override { return kBatch; }
+  std::int64_t batch_size() const override { return kQuantizedBatch; }
   void start_epoch(std::int64_t, std::int64_t first_batch) override { next_ = first_batch; }
   const training::Batch* next() override { return next_++ < batches() ? &batch_ : nullptr; }
   const std::vector<training::SkippedSample>& skipped() const override { return skipped_; }
 
  private:
-  training::Batch batch_{.count = kBatch};
+  training::Batch batch_{.count = kQuantizedBatch};
   std::int64_t next_ = 0;
   std::vector<training::SkippedSample> skipped_;
 };
@@ -46,7 +46,7 @@ class QuantizedModelTest : public ::testing::TestWithParam<std::string> {
     for (std::int64_t i = 0; i < head.shape.elements(); ++i) {
       values_[static_cast<std::size_t>(head.offset + i)] = static_cast<float>(random.normal());
     }
-    for (std::int64_t i = 0; i < model_->input_shape(kBatch).elements(); ++i) {
+    for (std::int64_t i = 0; i < model_->input_shape(kQuantizedBatch).elements(); ++i) {
       images_.push_back(static_cast<float>(random.normal()));
     }
   }
@@ -61,7 +61,7 @@ class QuantizedModelTest : public ::testing::TestWithParam<std::string> {
   std::vector<float> logits(Backend& backend, const model::QuantizedParameters& quantized) const {
     const model::BoundWeights weights(backend, model_->parameters(), values_, quantized);
     model::Session session(*model_, backend, weights.view(), View(), weights.with({}));
-    const View result = session.forward(images_.data(), kBatch);
+    const View result = session.forward(images_.data(), kQuantizedBatch);
     std::vector<float> host(static_cast<std::size_t>(result.elements()));
     backend.download(result, host.data());
     return host;

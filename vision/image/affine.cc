@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <numbers>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::vision {
 namespace {
@@ -98,9 +98,9 @@ AffineMap rotation(const Size& size, double degrees) {
 
 Image affine_transform(const ImageView& source, const AffineMap& map, Interpolation interpolation,
                        std::span<const std::uint8_t> fill) {
-  check(source.channels == 1 || source.channels == 3, "{} channels", source.channels);
-  check(fill.size() == std::size_t(source.channels), "{} fill values for {} channels", fill.size(),
-        source.channels);
+  ensure(source.channels == 1 || source.channels == 3, "{} channels", source.channels);
+  ensure(fill.size() == std::size_t(source.channels), "{} fill values for {} channels", fill.size(),
+         source.channels);
   const bool cubic = interpolation == Interpolation::Bicubic;
   if (source.channels == 1) {
     return cubic ? affine_with<Cubic, 1>(source, map, fill) : affine_with<Linear, 1>(source, map, fill);

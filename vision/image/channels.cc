@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::vision {
 
@@ -12,7 +12,7 @@ void convert_row(const std::uint8_t* in, int from_channels, std::uint8_t* out, i
   } else if (from_channels == 1 && to_channels == 3) {
     for (int x = 0; x < width; ++x) out[3 * x] = out[3 * x + 1] = out[3 * x + 2] = in[x];
   } else {
-    check(from_channels == 3 && to_channels == 1, "{} channels to {}", from_channels, to_channels);
+    ensure(from_channels == 3 && to_channels == 1, "{} channels to {}", from_channels, to_channels);
     for (int x = 0; x < width; ++x) out[x] = luma(in + 3 * x);
   }
 }

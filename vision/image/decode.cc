@@ -9,7 +9,7 @@
 #include <memory>
 #include <optional>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "vision/image/container_headers.h"
 #include "vision/image/opencv_codec.h"
 #include "vision/image/orientation.h"
@@ -32,7 +32,7 @@ ImageInfo read_container_header(ImageFormat format, std::span<const std::byte> b
                                 const std::string& name) {
   if (format == ImageFormat::Bmp) return read_bmp_header(bytes, name);
   if (format == ImageFormat::Tiff) return read_tiff_header(bytes, name);
-  check(format == ImageFormat::WebP, "format {}", int(format));
+  ensure(format == ImageFormat::WebP, "format {}", int(format));
   return read_webp_header(bytes, name);
 }
 
@@ -79,7 +79,7 @@ ImageInfo probe_image(std::span<const std::byte> bytes, const std::string& name)
 
 Image decode_image(std::span<const std::byte> bytes, const std::string& name, const DecodeLimits& limits,
                    int channels, DecodeNotes* notes) {
-  check(channels == 1 || channels == 3, "{} channels", channels);
+  ensure(channels == 1 || channels == 3, "{} channels", channels);
   const ImageFormat format = recognize(bytes, name);
   const auto rows = open_rows(format, bytes, name);
   ImageInfo info = rows ? rows->info() : read_container_header(format, bytes, name);

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "vision/image/decode.h"
 #include "vision/image/encode_jpeg.h"
 
@@ -88,8 +88,8 @@ void compress(Image& image, int quality) {
 }
 
 void apply(Image& image, const Corruption& corruption, Random& random) {
-  check(corruption.strength >= 1 && corruption.strength <= kCorruptionStrengths,
-        "a corruption of strength {}", corruption.strength);
+  ensure(corruption.strength >= 1 && corruption.strength <= kCorruptionStrengths,
+         "a corruption of strength {}", corruption.strength);
   const auto strength = [&](const Strengths& small, const Strengths& large) {
     return strength_of(image, corruption, small, large);
   };
@@ -116,10 +116,10 @@ void hide_patch(Image& image, const Occlusion& occlusion, int row, int column) {
 
 void apply(Image& image, const Occlusion& occlusion, Random& random) {
   const int size = occlusion.patch_size;
-  check(size > 0 && image.width % size == 0 && image.height % size == 0,
-        "patches of {} in a picture of {} x {}", size, image.width, image.height);
-  check(static_cast<int>(occlusion.fill.size()) == image.channels, "a colour of {} channels for {}",
-        occlusion.fill.size(), image.channels);
+  ensure(size > 0 && image.width % size == 0 && image.height % size == 0,
+         "patches of {} in a picture of {} x {}", size, image.width, image.height);
+  ensure(static_cast<int>(occlusion.fill.size()) == image.channels, "a colour of {} channels for {}",
+         occlusion.fill.size(), image.channels);
   const int rows = image.height / size, columns = image.width / size;
   const auto hidden = static_cast<std::size_t>(std::lround(occlusion.share * rows * columns));
   if (hidden == 0) return;

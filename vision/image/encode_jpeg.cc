@@ -6,7 +6,7 @@
 #include <jpeglib.h>
 // clang-format on
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::vision {
 namespace {
@@ -15,17 +15,17 @@ namespace {
 void stop(j_common_ptr common) {
   char message[JMSG_LENGTH_MAX];
   common->err->format_message(common, message);
-  check(false, "libjpeg: {}", message);
+  ensure(false, "libjpeg: {}", message);
   std::abort();
 }
 
 }  // namespace
 
 std::vector<std::byte> encode_jpeg(const ImageView& image, int quality) {
-  check(image.width > 0 && image.height > 0 && image.width <= JPEG_MAX_DIMENSION &&
-            image.height <= JPEG_MAX_DIMENSION,
-        "a JPEG of {} x {}", image.width, image.height);
-  check(quality >= 1 && quality <= 100, "JPEG quality {}", quality);
+  ensure(image.width > 0 && image.height > 0 && image.width <= JPEG_MAX_DIMENSION &&
+             image.height <= JPEG_MAX_DIMENSION,
+         "a JPEG of {} x {}", image.width, image.height);
+  ensure(quality >= 1 && quality <= 100, "JPEG quality {}", quality);
   jpeg_compress_struct encoder{};
   jpeg_error_mgr errors{};
   encoder.err = jpeg_std_error(&errors);

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 #include <png.h>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 
 namespace vretnet::vision {
 
 std::vector<std::byte> encode_png(const ImageView& image) {
-  check(image.channels == 1 || image.channels == 3, "{} channels", image.channels);
+  ensure(image.channels == 1 || image.channels == 3, "{} channels", image.channels);
   png_image header{};
   header.version = PNG_IMAGE_VERSION;
   header.width = png_uint_32(image.width);

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <memory>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "vision/image/tiff_directory.h"
 
 namespace vretnet::vision {
@@ -165,10 +165,10 @@ bool JpegSource::reduces_well() const {
 
 Image JpegSource::read_part(const DecodeLimits& limits, int reduction, const Rectangle& area) {
   const Size size = reduced_size(reduction);
-  check(area.left >= 0 && area.top >= 0 && area.width > 0 && area.height > 0 &&
-            area.left + area.width <= size.width && area.top + area.height <= size.height,
-        "part {}, {}, {} x {} of {} x {}", area.left, area.top, area.width, area.height, size.width,
-        size.height);
+  ensure(area.left >= 0 && area.top >= 0 && area.width > 0 && area.height > 0 &&
+             area.left + area.width <= size.width && area.top + area.height <= size.height,
+         "part {}, {}, {} x {} of {} x {}", area.left, area.top, area.width, area.height, size.width,
+         size.height);
   // Pixels at the edge of what is decoded are made from the chroma of fewer neighbours than in the whole
   // picture, and very narrow parts without smoothing; so a few columns more are decoded.
   constexpr int kMargin = 4, kLeastWidth = 32;
@@ -178,9 +178,9 @@ Image JpegSource::read_part(const DecodeLimits& limits, int reduction, const Rec
   decoder_.scale_num = 1;
   decoder_.scale_denom = unsigned(reduction);
   start(limits);
-  check(int(decoder_.output_width) == size.width && int(decoder_.output_height) == size.height,
-        "decoder gives {} x {} pixels, not {} x {}", decoder_.output_width, decoder_.output_height,
-        size.width, size.height);
+  ensure(int(decoder_.output_width) == size.width && int(decoder_.output_height) == size.height,
+         "decoder gives {} x {} pixels, not {} x {}", decoder_.output_width, decoder_.output_height,
+         size.width, size.height);
 
   Image part = make_image(area.width, area.height, channels_);
   std::vector<std::uint8_t> row(std::size_t(size.width) * channels_);

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "vision/image/jpeg.h"
 #include "vision/image/orientation.h"
 #include "vision/image/signature.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::vision {
 namespace {
@@ -25,7 +25,7 @@ void gather(const Image& image, std::ptrdiff_t start, std::ptrdiff_t step_x, std
 }  // namespace
 
 Image apply_orientation(Image image, int orientation) {
-  check(orientation >= 1 && orientation <= 8, "orientation {}", orientation);
+  ensure(orientation >= 1 && orientation <= 8, "orientation {}", orientation);
   if (orientation == 1) return image;
   const std::ptrdiff_t width = image.width, right = width - 1, last_row = (image.height - 1) * width;
   // Where the result's first pixel is in the picture, and which way its rows and columns run there.
@@ -60,7 +60,7 @@ Image apply_orientation(Image image, int orientation) {
 }
 
 Box stored_box(const Box& box, const Size& stored, int orientation) {
-  check(orientation >= 1 && orientation <= 8, "orientation {}", orientation);
+  ensure(orientation >= 1 && orientation <= 8, "orientation {}", orientation);
   Box result = box;
   if (orientation > 4) result = {box.top, box.left, box.bottom, box.right};
   const bool from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;

@@ -6,7 +6,7 @@
 #include <csetjmp>
 #include <cstring>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "vision/image/row_source.h"
 #include "vision/image/tiff_directory.h"
 
@@ -83,12 +83,12 @@ class PngSource final : public RowSource {
       png_read_update_info(png_, before_);
     });
     const std::size_t expected = std::size_t(info_.width) * channels_;
-    check(png_get_rowbytes(png_, before_) == expected, "{} row bytes, {} expected",
-          png_get_rowbytes(png_, before_), expected);
+    ensure(png_get_rowbytes(png_, before_) == expected, "{} row bytes, {} expected",
+           png_get_rowbytes(png_, before_), expected);
   }
 
   void read_rows(int count, std::uint8_t* out) override {
-    check(info_.sequential || count == info_.height, "{} of {} interlaced rows", count, info_.height);
+    ensure(info_.sequential || count == info_.height, "{} of {} interlaced rows", count, info_.height);
     guarded([&] {
       const std::size_t row_bytes = std::size_t(info_.width) * channels_;
       for (int pass = 0; pass < passes_; ++pass) {

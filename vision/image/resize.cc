@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "vision/image/filter.h"
 
 // Compiled once for AVX-512, once for AVX2 and once for every processor, chosen when the program starts.
@@ -151,15 +151,15 @@ Image copy(const ImageView& source) {
 
 Image resample(const ImageView& source, const Box& box, const Size& size, const Rectangle& window,
                Interpolation interpolation) {
-  check(size.width > 0 && size.height > 0, "resize to {} x {}", size.width, size.height);
-  check(box.left >= 0 && box.top >= 0 && box.right <= source.width && box.bottom <= source.height &&
-            box.left < box.right && box.top < box.bottom,
-        "box {}, {}, {}, {} of {} x {}", box.left, box.top, box.right, box.bottom, source.width,
-        source.height);
-  check(window.left >= 0 && window.top >= 0 && window.width > 0 && window.height > 0 &&
-            window.left + window.width <= size.width && window.top + window.height <= size.height,
-        "window {}, {}, {} x {} of {} x {}", window.left, window.top, window.width, window.height, size.width,
-        size.height);
+  ensure(size.width > 0 && size.height > 0, "resize to {} x {}", size.width, size.height);
+  ensure(box.left >= 0 && box.top >= 0 && box.right <= source.width && box.bottom <= source.height &&
+             box.left < box.right && box.top < box.bottom,
+         "box {}, {}, {}, {} of {} x {}", box.left, box.top, box.right, box.bottom, source.width,
+         source.height);
+  ensure(window.left >= 0 && window.top >= 0 && window.width > 0 && window.height > 0 &&
+             window.left + window.width <= size.width && window.top + window.height <= size.height,
+         "window {}, {}, {} x {} of {} x {}", window.left, window.top, window.width, window.height,
+         size.width, size.height);
   const bool same_width = size.width == source.width && box.left == 0 && box.right == float(source.width);
   const bool same_height = size.height == source.height && box.top == 0 && box.bottom == float(source.height);
 

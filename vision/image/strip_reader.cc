@@ -8,7 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "vision/image/channels.h"
 #include "vision/image/row_source.h"
 #include "vision/image/signature.h"
@@ -38,7 +38,7 @@ std::FILE* open_file(const std::filesystem::path& path) {
 
 StripReader::StripReader(const std::filesystem::path& path, const DecodeLimits& limits, int channels)
     : name_(path.string()), channels_(channels) {
-  check(channels == 1 || channels == 3, "{} channels", channels);
+  ensure(channels == 1 || channels == 3, "{} channels", channels);
   file_.reset(open_file(path));
   std::byte start[64];
   const std::size_t count = std::fread(start, 1, sizeof(start), file_.get());

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "vision/image/channels.h"
 
 namespace vretnet::vision {
@@ -80,8 +80,8 @@ Image to_channels(Image image, int channels) {
 void normalize(const ImageView& image, const std::vector<float>& mean, const std::vector<float>& deviation,
                float* out) {
   const int channels = image.channels;
-  check(int(mean.size()) == channels && int(deviation.size()) == channels,
-        "{} channels, {} means, {} deviations", channels, mean.size(), deviation.size());
+  ensure(int(mean.size()) == channels && int(deviation.size()) == channels,
+         "{} channels, {} means, {} deviations", channels, mean.size(), deviation.size());
   // 256 values a channel: looked up rather than computed for every pixel.
   std::vector<std::array<float, 256>> table(channels);
   for (int c = 0; c < channels; ++c) {
@@ -98,8 +98,8 @@ void normalize(const ImageView& image, const std::vector<float>& mean, const std
 Image preprocess_pixels(const Image& image, const Preprocessing& preprocessing) {
   const Size target{preprocessing.width, preprocessing.height};
   const auto enlarged = [&](int size) { return int(std::floor(size / preprocessing.crop_fraction)); };
-  check(preprocessing.crop_fraction > 0 && preprocessing.crop_fraction <= 1, "crop fraction {}",
-        preprocessing.crop_fraction);
+  ensure(preprocessing.crop_fraction > 0 && preprocessing.crop_fraction <= 1, "crop fraction {}",
+         preprocessing.crop_fraction);
   const Size size =
       covering_size({image.width, image.height}, {enlarged(target.width), enlarged(target.height)});
   const Rectangle window = center_rectangle(size, target);

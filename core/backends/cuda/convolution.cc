@@ -6,7 +6,7 @@
 #include <array>
 
 #include "core/backends/cuda/kernels.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "core/ops/workspace.h"
 

@@ -11,7 +11,7 @@
 #include "core/backends/cuda/kernels.h"
 #include "core/backends/cuda/nccl/communicator.h"
 #include "core/backends/cuda/staging.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "core/ops/composed.h"
 #include "core/ops/fields.h"
@@ -115,17 +115,17 @@ class CudaBackend final : public Backend {
   }
 
   void upload(const View& target, const void* host) override {
-    check(target.contiguous(), "upload to a view of {} with gaps", target.shape().text());
+    ensure(target.contiguous(), "upload to a view of {} with gaps", target.shape().text());
     device_.make_current();
     if (target.elements() > 0) staging_.upload(address(target), host, size(target));
   }
   void download(const View& source, void* host) override {
-    check(source.contiguous(), "download of a view of {} with gaps", source.shape().text());
+    ensure(source.contiguous(), "download of a view of {} with gaps", source.shape().text());
     device_.make_current();
     if (source.elements() > 0) staging_.download(address(source), host, size(source));
   }
   void fill(const View& target, double value) override {
-    check(target.contiguous(), "fill of a view of {} with gaps", target.shape().text());
+    ensure(target.contiguous(), "fill of a view of {} with gaps", target.shape().text());
     device_.make_current();
     if (target.elements() == 0) return;
     if (target.dtype() == DType::s8) {
@@ -165,8 +165,8 @@ class CudaBackend final : public Backend {
   }
 
   static void* address(const View& view) {
-    check(view.dtype() != DType::f64, "the cuda backend holds f32, bf16 and s8, not {}",
-          vretnet::name_of(view.dtype()));
+    ensure(view.dtype() != DType::f64, "the cuda backend holds f32, bf16 and s8, not {}",
+           vretnet::name_of(view.dtype()));
     return view.data<void>();
   }
   static std::size_t size(const View& view) {

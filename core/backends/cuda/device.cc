@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/backends/cuda/launch.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 
 namespace vretnet::cuda {
@@ -122,7 +122,7 @@ double Event::seconds_since(const Event& earlier) const {
 }
 
 void expect(bool kept, const char* promise) {
-  check(kept, "{}", promise);
+  ensure(kept, "{}", promise);
 }
 
 void launch_kernel(const void* kernel, const Launch& shape, void** arguments) {

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "core/backends/cuda/kernels.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "core/ops/workspace.h"
 
@@ -111,8 +111,8 @@ Plan plan_of(const ops::Gemm& op, ops::Workspace& workspace) {
   plan.b = copied(op.b);
   plan.own_bias = op.bias && op.bias.dtype() != op.y.dtype();
   const bool accumulates = op.write == ops::Write::accumulate;
-  check(!op.pre_activation || !must_copy(op.pre_activation), "a pre_activation whose rows run backwards ({})",
-        op.pre_activation.shape().text());
+  ensure(!op.pre_activation || !must_copy(op.pre_activation),
+         "a pre_activation whose rows run backwards ({})", op.pre_activation.shape().text());
   plan.own_epilogue = op.activation != ops::ActivationKind::none || op.pre_activation ||
                       (op.residual && (accumulates || must_copy(op.residual))) || must_copy(op.y);
   if (plan.own_epilogue) {
@@ -195,7 +195,7 @@ void GemmEngine::run(const ops::Gemm& op, const Stream& stream) {
     require(cublasLtMatmulAlgoGetHeuristic(handle_, description.handle, b.handle, a.handle, c.handle,
                                            z.handle, preference.handle, 1, &chosen, &found),
             "choosing an algorithm");
-    check(found == 1, "cuBLASLt has no algorithm for {} · {}", op.a.shape().text(), op.b.shape().text());
+    ensure(found == 1, "cuBLASLt has no algorithm for {} · {}", op.a.shape().text(), op.b.shape().text());
     require(cublasLtMatmul(handle_, description.handle, &alpha, at_b, b.handle, at_a, a.handle, &beta, at_c,
                            c.handle, at_z, z.handle, &chosen.algo, workspace_, kLibraryBytes, stream.get()),
             "a product");

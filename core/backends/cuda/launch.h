@@ -19,7 +19,7 @@ struct Launch {
   std::size_t shared_bytes = 0;  // dynamic shared memory of a block
 };
 
-// Stops the program when a promise between host code and a kernel is broken (core/base/check.h, which nvcc
+// Stops the program when a promise between host code and a kernel is broken (core/base/ensure.h, which nvcc
 // cannot read).
 void expect(bool kept, const char* promise);
 

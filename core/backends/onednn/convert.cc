@@ -4,7 +4,7 @@
 
 #include "core/backends/onednn/kernels.h"
 #include "core/backends/onednn/parallel.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::onednn {
 namespace {
@@ -47,7 +47,7 @@ void convert(const ops::Convert& op) {
   for (int axis = 0; axis < rank; ++axis) {
     axes[rank - 1 - axis] = {op.y.extent(axis), op.x.stride(axis), op.y.stride(axis)};
   }
-  check(axes[0].extent <= 1 || axes[0].y_stride == 1, "innermost stride {} of y", axes[0].y_stride);
+  ensure(axes[0].extent <= 1 || axes[0].y_stride == 1, "innermost stride {} of y", axes[0].y_stride);
   const X* x = op.x.data<X>();
   Y* y = op.y.data<Y>();
   const std::int64_t planes = axes[2].extent * axes[3].extent * axes[4].extent;
@@ -72,7 +72,7 @@ void convert(const ops::Convert& op) {
 }  // namespace
 
 void run(const ops::Convert& op) {
-  check(op.x.shape() == op.y.shape(), "x {} and y {}", op.x.shape().text(), op.y.shape().text());
+  ensure(op.x.shape() == op.y.shape(), "x {} and y {}", op.x.shape().text(), op.y.shape().text());
   if (op.y.elements() == 0) return;
   const bool x_wide = op.x.dtype() == DType::f64, y_wide = op.y.dtype() == DType::f64;
   if (x_wide) {

@@ -115,7 +115,7 @@ void depthwise(const ops::Depthwise& op, bool turned) {
   const std::int64_t batch = op.y.extent(0), rows = op.y.extent(1), channels = op.y.extent(3);
   const std::int64_t kernel_height = op.weight.extent(2), kernel_width = op.weight.extent(3);
   const std::int64_t taps = kernel_height * kernel_width;
-  check(taps <= kTapFloats / 16, "a depthwise kernel of {} x {}", kernel_height, kernel_width);
+  ensure(taps <= kTapFloats / 16, "a depthwise kernel of {} x {}", kernel_height, kernel_width);
   const std::int64_t block = std::min<std::int64_t>(channels, kTapFloats / taps / 16 * 16);
   const bool empty = op.x.elements() == 0;  // only padding: y is bias and residual
   for_ranges(batch * rows, op.y.extent(2) * channels * 2, [&](Range range) {

@@ -15,7 +15,7 @@
 #include "core/backends/onednn/mixers/mixers.h"
 #include "core/backends/onednn/primitives.h"
 #include "core/backends/onednn/quantized_gemm.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/ops/composed.h"
 #include "core/ops/fields.h"
 
@@ -40,7 +40,7 @@ const char* instruction_set() {
 class OnednnBackend final : public Backend {
  public:
   explicit OnednnBackend(int threads) : threads_(threads) {
-    check(threads >= 1, "{} threads", threads);
+    ensure(threads >= 1, "{} threads", threads);
     use_threads();
   }
 
@@ -71,15 +71,15 @@ class OnednnBackend final : public Backend {
   }
 
   void upload(const View& target, const void* host) override {
-    check(target.contiguous(), "upload to a view of {} with gaps", target.shape().text());
+    ensure(target.contiguous(), "upload to a view of {} with gaps", target.shape().text());
     if (target.elements() > 0) std::memcpy(bytes(target), host, size(target));
   }
   void download(const View& source, void* host) override {
-    check(source.contiguous(), "download of a view of {} with gaps", source.shape().text());
+    ensure(source.contiguous(), "download of a view of {} with gaps", source.shape().text());
     if (source.elements() > 0) std::memcpy(host, bytes(source), size(source));
   }
   void fill(const View& target, double value) override {
-    check(target.contiguous(), "fill of a view of {} with gaps", target.shape().text());
+    ensure(target.contiguous(), "fill of a view of {} with gaps", target.shape().text());
     if (target.elements() == 0) return;
     switch (target.dtype()) {
       case DType::f32:
@@ -92,7 +92,7 @@ class OnednnBackend final : public Backend {
         std::fill_n(target.data<std::int8_t>(), target.elements(), static_cast<std::int8_t>(value));
         break;
       case DType::bf16:
-        check(false, "the onednn backend has no bf16");
+        ensure(false, "the onednn backend has no bf16");
     }
   }
 
@@ -105,8 +105,8 @@ class OnednnBackend final : public Backend {
   void run_one(const One& op) {
     if constexpr (!std::is_same_v<One, ops::Convert>) {
       const View& first = ops::fields(op).front().view;
-      check(first.dtype() == DType::f32, "the onednn backend runs f32, not {}",
-            vretnet::name_of(first.dtype()));
+      ensure(first.dtype() == DType::f32, "the onednn backend runs f32, not {}",
+             vretnet::name_of(first.dtype()));
     }
     if constexpr (std::is_same_v<One, ops::RetentionBlockGradient>) {
       if (op.d_log_rate) return ops::run_composed(*this, op);

@@ -4,13 +4,13 @@
 #include "core/backends/onednn/column_sum.h"
 #include "core/backends/onednn/kernels.h"
 #include "core/backends/onednn/parallel.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::onednn {
 
 void run(const ops::PoolTokens& op) {
   const std::int64_t batch = op.x.extent(0), tokens = op.x.extent(1), width = op.x.extent(2);
-  check(op.kind == ops::PoolKind::mean || tokens > 0, "no last of {} tokens", tokens);
+  ensure(op.kind == ops::PoolKind::mean || tokens > 0, "no last of {} tokens", tokens);
   if (op.y.elements() == 0) return;
   // The last token is a mean over one, and never accumulates.
   const bool last = op.kind == ops::PoolKind::last;

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::onednn {
 namespace {
@@ -23,7 +23,7 @@ void Primitives::execute(Primitive& primitive, std::initializer_list<std::pair<i
   std::array<dnnl_exec_arg_t, kMostArguments> list;
   std::size_t count = 0;
   for (const auto& [argument, memory] : primitive.arguments) {
-    check(count < list.size(), "a primitive of {} arguments", primitive.arguments.size());
+    ensure(count < list.size(), "a primitive of {} arguments", primitive.arguments.size());
     list[count++] = {argument, memory.get()};
   }
   dnnl::error::wrap_c_api(

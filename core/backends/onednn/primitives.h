@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "core/backends/onednn/packed_weights.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/tensor/view.h"
 
 namespace vretnet::onednn {
@@ -36,7 +36,7 @@ class PrimitiveKey {
 
   explicit PrimitiveKey(Kind kind) { add(kind); }
   void add(std::int64_t number) {
-    check(count_ < static_cast<int>(numbers_.size()), "a primitive of more than {} numbers", count_);
+    ensure(count_ < static_cast<int>(numbers_.size()), "a primitive of more than {} numbers", count_);
     numbers_[count_++] = number;
   }
   PrimitiveKey with_kind(Kind kind) const {

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "core/backends/onednn/parallel.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/tensor/view.h"
 
 namespace vretnet::onednn {
@@ -23,15 +23,15 @@ class Rows {
     const View& first = views[0];
     for (int n = 0; n < N; ++n) {
       if (!views[n]) continue;
-      check(views[n].shape() == first.shape(), "views of {} and {}", views[n].shape().text(),
-            first.shape().text());
+      ensure(views[n].shape() == first.shape(), "views of {} and {}", views[n].shape().text(),
+             first.shape().text());
       if (first.elements() > 0) base_[n] = views[n].template data<float>();
     }
     int axis = first.rank() - 1;
     if (axes == RowAxes::innermost) {
       width_ = first.extent(axis);
       for (const View& view : views) {
-        check(!view || width_ <= 1 || view.stride(axis) == 1, "innermost stride {}", view.stride(axis));
+        ensure(!view || width_ <= 1 || view.stride(axis) == 1, "innermost stride {}", view.stride(axis));
       }
       --axis;
     } else {

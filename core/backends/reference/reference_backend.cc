@@ -8,7 +8,7 @@
 
 #include "core/backends/reference/kernels.h"
 #include "core/backends/reference/rounded.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "core/ops/composed.h"
 #include "core/ops/fields.h"
@@ -50,15 +50,15 @@ class ReferenceBackend final : public Backend {
   void release(void* data) override { std::free(data); }
 
   void upload(const View& target, const void* host) override {
-    check(target.contiguous(), "an upload to {} with gaps", target.shape().text());
+    ensure(target.contiguous(), "an upload to {} with gaps", target.shape().text());
     if (target.elements() > 0) std::memcpy(target.data<void>(), host, bytes_in(target));
   }
   void download(const View& source, void* host) override {
-    check(source.contiguous(), "a download of {} with gaps", source.shape().text());
+    ensure(source.contiguous(), "a download of {} with gaps", source.shape().text());
     if (source.elements() > 0) std::memcpy(host, source.data<void>(), bytes_in(source));
   }
   void fill(const View& target, double value) override {
-    check(target.contiguous(), "a fill of {} with gaps", target.shape().text());
+    ensure(target.contiguous(), "a fill of {} with gaps", target.shape().text());
     if (target.elements() == 0) return;
     switch (target.dtype()) {
       case DType::f32:

@@ -4,7 +4,7 @@
 #include <deque>
 
 #include "core/backends/reference/elements.h"
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/ops/fields.h"
 #include "core/ops/workspace.h"
 #include "core/tensor/bfloat16.h"
@@ -41,7 +41,7 @@ void for_each_pair(const Copy& copy, const Visit& visit) {
     case DType::bf16:
       return walk(Elements<BFloat16>(copy.original));
     case DType::s8:
-      check(false, "integers beside bf16");
+      ensure(false, "integers beside bf16");
   }
 }
 

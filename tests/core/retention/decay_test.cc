@@ -4,16 +4,15 @@
 
 #include <cmath>
 
+#include "tests/support/retention_pattern.h"
+
 namespace vretnet::retention {
 namespace {
 
 using ops::DecayKind;
 using ops::RetentionForm;
 using ops::RetentionPattern;
-
-RetentionPattern pattern_of(DecayKind decay, bool bidirectional, std::int64_t row_width) {
-  return {.decay = decay, .bidirectional = bidirectional, .row_width = row_width};
-}
+using vretnet::testing::pattern_of;
 
 // D[n, m] as MODEL.md's table of scan and decay has it, by repeated multiplication.
 double mask_by_definition(const RetentionPattern& pattern, double delta, std::int64_t n, std::int64_t m) {

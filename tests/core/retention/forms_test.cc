@@ -13,7 +13,7 @@ namespace {
 using ops::DecayKind;
 using ops::RetentionForm;
 
-constexpr int kCases = 300;
+constexpr int kRandomForms = 300;
 
 struct RandomCase {
   RetentionShape shape;
@@ -144,7 +144,7 @@ void check_in_double(RandomCase given) {
 }
 
 TEST(RetentionForms, EqualTheDefinitionInDouble) {
-  for (int index = 0; index < kCases; ++index) {
+  for (int index = 0; index < kRandomForms; ++index) {
     SCOPED_TRACE(index);
     check_in_double(random_case(index));
   }
@@ -172,11 +172,11 @@ RetentionArrays magnitudes(const RetentionShape& shape, RetentionArrays arrays) 
 // The largest error in units of its bound; > 1 is a failure.
 double worst_bounded_error(const std::vector<double>& ours, const std::vector<double>& theirs,
                            const std::vector<double>& magnitude, double count) {
-  constexpr double kEpsilon = 0x1p-24;  // half a unit in the last place
+  constexpr double kFloatEpsilon = 0x1p-24;  // half a unit in the last place
   if (ours.size() != theirs.size()) return INFINITY;
   double worst = 0;
   for (std::size_t i = 0; i < ours.size(); ++i) {
-    const double bound = count * kEpsilon * magnitude[i];
+    const double bound = count * kFloatEpsilon * magnitude[i];
     const double error = std::abs(ours[i] - theirs[i]);
     if (!std::isfinite(ours[i])) return INFINITY;
     if (error > 0) worst = std::max(worst, error / bound);
@@ -207,7 +207,7 @@ double check_in_float(RandomCase given) {
 
 TEST(RetentionForms, EqualTheDefinitionInFloatWithinTheirBound) {
   double largest = 0;
-  for (int index = 0; index < kCases; ++index) {
+  for (int index = 0; index < kRandomForms; ++index) {
     SCOPED_TRACE(index);
     largest = std::max(largest, check_in_float(random_case(index)));
   }
@@ -238,7 +238,7 @@ TEST(RetentionForms, LongSequences) {
 // pass.
 TEST(RetentionForms, TheBoundRefusesAMissingZeta) {
   int refused = 0, looked_at = 0;
-  for (int index = 0; index < kCases; ++index) {
+  for (int index = 0; index < kRandomForms; ++index) {
     RandomCase given = random_case(index);
     RetentionShape& shape = given.shape;
     shape.pattern.form = RetentionForm::chunkwise;

@@ -8,6 +8,7 @@
 
 #include "core/retention/decay.h"
 #include "core/retention/rotation.h"
+#include "tests/support/retention_pattern.h"
 
 namespace vretnet::retention {
 namespace {
@@ -15,12 +16,9 @@ namespace {
 using ops::DecayKind;
 using ops::RetentionForm;
 using ops::RetentionPattern;
+using vretnet::testing::pattern_of;
 
 constexpr std::int64_t kRows = 4, kColumns = 3;  // of the grid trained on
-
-RetentionPattern pattern_of(DecayKind decay, bool bidirectional, std::int64_t row_width) {
-  return {.decay = decay, .bidirectional = bidirectional, .row_width = row_width};
-}
 
 // Tokens of the grid trained on, and where they stand in one of `down` times its rows and `along` times its
 // columns.

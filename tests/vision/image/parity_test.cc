@@ -20,7 +20,8 @@ namespace vretnet::vision {
 namespace {
 
 using Json = nlohmann::json;
-const std::filesystem::path kFolder = std::filesystem::path(VRETNET_SOURCE_DIR) / "tests" / "data" / "images";
+const std::filesystem::path kGoldens =
+    std::filesystem::path(VRETNET_SOURCE_DIR) / "tests" / "data" / "images";
 
 struct Goldens {
   Json index;
@@ -29,7 +30,7 @@ struct Goldens {
 
 const Goldens& goldens() {
   static const Goldens all = [] {
-    std::ifstream index(kFolder / "goldens.json"), binary(kFolder / "goldens.bin", std::ios::binary);
+    std::ifstream index(kGoldens / "goldens.json"), binary(kGoldens / "goldens.bin", std::ios::binary);
     return Goldens{Json::parse(index), {std::istreambuf_iterator<char>(binary), {}}};
   }();
   return all;
@@ -58,7 +59,7 @@ int for_each(const std::string& kind, Test test) {
     for (const Json& output : entry["outputs"]) {
       if (output["kind"] != kind) continue;
       SCOPED_TRACE(output.dump());
-      test(read_image(kFolder / file), decoded_by_pillow, output);
+      test(read_image(kGoldens / file), decoded_by_pillow, output);
       ++count;
     }
   }

@@ -14,12 +14,12 @@ namespace vretnet::vision {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kFolder = fs::path(VRETNET_SOURCE_DIR) / "tests" / "data" / "images";
-constexpr int kWidth = 300;
+const fs::path kPictures = fs::path(VRETNET_SOURCE_DIR) / "tests" / "data" / "images";
+constexpr int kStripWidth = 300;
 
 std::vector<std::uint8_t> made_row(int y) {
-  std::vector<std::uint8_t> row(kWidth * 3);
-  for (int i = 0; i < kWidth * 3; ++i) row[i] = std::uint8_t(i * (y % 7) + y / 16);
+  std::vector<std::uint8_t> row(kStripWidth * 3);
+  for (int i = 0; i < kStripWidth * 3; ++i) row[i] = std::uint8_t(i * (y % 7) + y / 16);
   return row;
 }
 
@@ -34,13 +34,13 @@ class StripReaderFile : public ::testing::Test {
 
   fs::path write_png(int height) const {
     const fs::path path = folder_ / "tall.png";
-    vretnet::testing::write_png(path, {kWidth, height, 3, made_row});
+    vretnet::testing::write_png(path, {kStripWidth, height, 3, made_row});
     return path;
   }
 
   fs::path write_jpeg(int height) const {
     const fs::path path = folder_ / "tall.jpg";
-    vretnet::testing::write_jpeg(path, {kWidth, height, 3, made_row});
+    vretnet::testing::write_jpeg(path, {kStripWidth, height, 3, made_row});
     return path;
   }
 
@@ -59,7 +59,7 @@ long growth_of_reading(const fs::path& path, int height) {
   StripReader reader(path);
   EXPECT_TRUE(reader.streaming());
   EXPECT_EQ(reader.height(), height);
-  std::vector<std::uint8_t> rows(16 * kWidth * 3);
+  std::vector<std::uint8_t> rows(16 * kStripWidth * 3);
   int read = 0;
   while (const int count = reader.read_rows(16, rows.data())) read += count;
   EXPECT_EQ(read, height);
@@ -83,7 +83,7 @@ TEST_F(StripReaderFile, HeightBeyondTheLimitStreams) {
   const DecodeLimits limits{.max_pixels = 1000};
   EXPECT_THROW(read_image(path, limits), ImageError);
   StripReader reader(path, limits);
-  std::vector<std::uint8_t> row(kWidth * 3);
+  std::vector<std::uint8_t> row(kStripWidth * 3);
   for (int y = 0; y < 500; ++y) {
     ASSERT_EQ(reader.read_rows(1, row.data()), 1);
     ASSERT_EQ(row, made_row(y)) << "row " << y;
@@ -95,7 +95,7 @@ TEST_F(StripReaderFile, TruncationIsAnErrorThatNamesTheFile) {
   for (const fs::path& path : {write_png(400), write_jpeg(400)}) {
     fs::resize_file(path, fs::file_size(path) - 40);
     StripReader reader(path);
-    std::vector<std::uint8_t> rows(400 * kWidth * 3);
+    std::vector<std::uint8_t> rows(400 * kStripWidth * 3);
     try {
       reader.read_rows(400, rows.data());
       ADD_FAILURE() << path << " was read to its end";
@@ -107,7 +107,7 @@ TEST_F(StripReaderFile, TruncationIsAnErrorThatNamesTheFile) {
 
 TEST(StripReader, GivesWhatWholeDecodingGives) {
   int streamed = 0, files = 0;
-  for (const auto& entry : fs::directory_iterator(kFolder)) {
+  for (const auto& entry : fs::directory_iterator(kPictures)) {
     const std::string extension = entry.path().extension();
     if (extension != ".png" && extension != ".jpg" && extension != ".webp" && extension != ".tif") continue;
     for (const int channels : {1, 3}) {
@@ -132,7 +132,7 @@ TEST(StripReader, GivesWhatWholeDecodingGives) {
 TEST(StripReader, SaysWhyAPictureIsNotStreamed) {
   const auto reason = [](const std::string& file) -> std::string {
     try {
-      StripReader reader(kFolder / file, {.max_pixels = 100});
+      StripReader reader(kPictures / file, {.max_pixels = 100});
     } catch (const ImageError& error) {
       return error.reason;
     }

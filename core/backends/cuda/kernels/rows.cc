@@ -3,14 +3,14 @@
 
 #include <limits>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::cuda {
 
 Strided::Strided(const View& view) {
   if (!view) return;
-  check(wide_of(view.dtype()) == DType::f32, "the cuda backend runs f32 and bf16, not {}",
-        name_of(view.dtype()));
+  ensure(wide_of(view.dtype()) == DType::f32, "the cuda backend runs f32 and bf16, not {}",
+         name_of(view.dtype()));
   dtype = view.dtype();
   rank = view.rank();
   for (int axis = 0; axis < rank; ++axis) {
@@ -25,7 +25,7 @@ void Strided::skip(std::int64_t elements) {
 }
 
 void Strided::push_back(std::int64_t the_extent, std::int64_t the_stride) {
-  check(rank < kMaxAxes, "more than {} axes", kMaxAxes);
+  ensure(rank < kMaxAxes, "more than {} axes", kMaxAxes);
   extent[rank] = the_extent;
   stride[rank++] = the_stride;
 }
@@ -84,12 +84,12 @@ void simplify(std::array<Strided, 8>& tensors, int count, bool merge) {
 
 void make_rows(const Strided* given, int count, bool merge, const RowsOutput& rows) {
   std::array<Strided, 8> tensors;
-  check(count <= 8, "{} tensors", count);
+  ensure(count <= 8, "{} tensors", count);
   for (int n = 0; n < count; ++n) tensors[n] = given[n];
   simplify(tensors, count, merge);
   const Strided& first = tensors[0];
   const int innermost = first.rank - 1;
-  check(innermost >= 0 && innermost <= kOuterAxes, "rows of rank {}", first.rank);
+  ensure(innermost >= 0 && innermost <= kOuterAxes, "rows of rank {}", first.rank);
   std::int64_t outer = 1;
   *rows.axes = innermost;
   for (int axis = 0; axis < innermost; ++axis) {
@@ -98,8 +98,8 @@ void make_rows(const Strided* given, int count, bool merge, const RowsOutput& ro
     outer *= first.extent[from];
     for (int n = 0; n < count; ++n) rows.stride[n][axis] = tensors[n].stride[from];
   }
-  check(outer * first.extent[innermost] < std::numeric_limits<unsigned>::max(), "{} rows of {} elements",
-        outer, first.extent[innermost]);
+  ensure(outer * first.extent[innermost] < std::numeric_limits<unsigned>::max(), "{} rows of {} elements",
+         outer, first.extent[innermost]);
   *rows.rows = static_cast<unsigned>(outer);
   *rows.width = static_cast<unsigned>(first.extent[innermost]);
   *rows.vector = true;

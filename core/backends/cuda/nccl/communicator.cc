@@ -5,7 +5,7 @@
 
 #include <atomic>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/base/error.h"
 
 namespace vretnet::cuda {
@@ -30,8 +30,8 @@ class NcclCommunicator final : public Communicator {
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
   void begin_sum(const View& x) override {
-    check(x.contiguous() && x.dtype() == DType::f32, "a sum over devices of {} {}", name_of(x.dtype()),
-          x.shape().text());
+    ensure(x.contiguous() && x.dtype() == DType::f32, "a sum over devices of {} {}", name_of(x.dtype()),
+           x.shape().text());
     device_.make_current();
     computed_.record(compute_);
     computed_.make_wait(sums_);

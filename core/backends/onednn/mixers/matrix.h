@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 #include "core/ops/workspace.h"
 #include "core/tensor/view.h"
 

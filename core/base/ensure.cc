@@ -1,4 +1,4 @@
-#include "core/base/check.h"
+#include "core/base/ensure.h"
 
 #include <cstdio>
 #include <cstdlib>

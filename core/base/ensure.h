@@ -13,7 +13,7 @@ namespace vretnet {
 
 }  // namespace vretnet
 
-// check(rows == y.extent(0), "rows {} against {}", rows, y.extent(0));
-#define check(condition, ...) \
-  ((condition) ? void(0)      \
+// ensure(rows == y.extent(0), "rows {} against {}", rows, y.extent(0));
+#define ensure(condition, ...) \
+  ((condition) ? void(0)       \
                : ::vretnet::broken_promise(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__)))
