@@ -1,3 +1,4 @@
+// A retention pattern in one line.
 #pragma once
 
 #include "core/ops/ops.h"

@@ -6,10 +6,10 @@
 #include <algorithm>
 
 #include "core/backends/cuda/kernels.h"
-#include "core/backends/cuda/kernels/row_norm.cuh"
 #include "core/backends/cuda/kernels/rows.cuh"
 #include "core/backends/cuda/kernels/tiles.cuh"
 #include "core/backends/cuda/kernels/tokens.cuh"
+#include "core/backends/cuda/kernels/warp.cuh"
 #include "core/backends/cuda/launch.h"
 #include "core/ops/workspace.h"
 

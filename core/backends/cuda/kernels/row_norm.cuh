@@ -7,14 +7,6 @@
 
 namespace vretnet::cuda {
 
-// What the columns of a row add up to, Σ term(c); every lane gets it.
-template <class Term>
-__device__ inline float row_sum(unsigned width, const Term& term) {
-  float sum = 0;
-  for (unsigned c = lane(); c < width; c += kWarpSize) sum += term(c);
-  return warp_sum(sum);
-}
-
 struct Statistics {
   float center, inverse_deviation;
 };

@@ -23,6 +23,14 @@ __device__ inline float warp_max(float value) {
   return value;
 }
 
+// What the columns of a row add up to, Σ term(c); every lane gets it.
+template <class Term>
+__device__ inline float row_sum(unsigned width, const Term& term) {
+  float sum = 0;
+  for (unsigned c = lane(); c < width; c += kWarpSize) sum += term(c);
+  return warp_sum(sum);
+}
+
 // The sum over the block, in the first warp only: the other threads are done when this returns false.
 // `shared` has a number a warp, at most 32.
 __device__ inline bool block_sum(float& value, float* shared) {
