@@ -9,6 +9,7 @@
 #include "core/base/error.h"
 #include "core/measure/statistics.h"
 #include "tools/bench_results.h"
+#include "tools/json_text.h"
 #include "tools/table.h"
 #include "tools/terminal.h"
 
@@ -89,7 +90,7 @@ int compare_results(const CompareFlags& flags) {
                     {"verdict", verdict}});
   }
   if (flags.format == "json") {
-    print(rows.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+    print(json_text(rows, 2) + "\n");
   } else if (flags.format == "csv") {
     print(csv_table(table));
   } else {

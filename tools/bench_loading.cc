@@ -41,7 +41,7 @@ double processor_seconds() {
 }
 
 // One way to come by batches: what each repeat took.
-struct Row {
+struct LoadingRow {
   std::string source;
   std::vector<double> seconds, processor;  // of one image
   std::int64_t images = 0;                 // of one repeat
@@ -49,7 +49,7 @@ struct Row {
 
 // Times `work`, which returns how many images it saw.
 template <class Work>
-void add_repeat(Row& row, const Work& work) {
+void add_repeat(LoadingRow& row, const Work& work) {
   const double processor = processor_seconds();
   const Clock::time_point began = Clock::now();
   row.images = work();
@@ -96,8 +96,8 @@ class SwitchedSource : public training::BatchSource {
   training::Batch kept_;
 };
 
-Row loader_alone(datasets::Loader& loader, std::int64_t repeats) {
-  Row row{.source = "loader"};
+LoadingRow loader_alone(datasets::Loader& loader, std::int64_t repeats) {
+  LoadingRow row{.source = "loader"};
   std::int64_t epoch = 0;
   const auto read_epoch = [&] {
     std::int64_t images = 0;
@@ -115,8 +115,8 @@ Row loader_alone(datasets::Loader& loader, std::int64_t repeats) {
 }
 
 // In turns, so that both meet the same machine.
-std::vector<Row> steps(const LoadingFlags& flags, const vision::ModelConfig& config, datasets::Loader& loader,
-                       std::int64_t values, int prefetch) {
+std::vector<LoadingRow> steps(const LoadingFlags& flags, const vision::ModelConfig& config,
+                              datasets::Loader& loader, std::int64_t values, int prefetch) {
   const auto model = vision::make_model(config);
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
   SwitchedSource source(loader, values);
@@ -134,7 +134,7 @@ std::vector<Row> steps(const LoadingFlags& flags, const vision::ModelConfig& con
     backend->synchronize();
     return trainer.position().images - before;
   };
-  Row memory{.source = "step from memory"}, folder{.source = "step from the folder"};
+  LoadingRow memory{.source = "step from memory"}, folder{.source = "step from the folder"};
   Progress progress("bench", flags.repeats, "round");
   for (std::int64_t round = 0; round < flags.repeats && !interrupt_requested(); ++round) {
     progress.update(round);
@@ -148,7 +148,7 @@ std::vector<Row> steps(const LoadingFlags& flags, const vision::ModelConfig& con
   return {memory, folder};
 }
 
-json json_of(const Row& row) {
+json json_of(const LoadingRow& row) {
   const measure::Summary wall = measure::summarize(row.seconds);
   return {{"source", row.source},
           {"images_per_second_best", 1 / wall.best},
@@ -159,10 +159,10 @@ json json_of(const Row& row) {
           {"repeats", row.seconds.size()}};
 }
 
-void write(const std::vector<Row>& rows, const std::string& format) {
+void write(const std::vector<LoadingRow>& rows, const std::string& format) {
   Table table{{"source", "img/s", "best img/s", "spread", "processor ms/img", "images", "repeats"}, {}};
   std::string lines;
-  for (const Row& row : rows) {
+  for (const LoadingRow& row : rows) {
     if (row.seconds.empty()) continue;
     const json object = json_of(row);
     const auto number = [&](const char* key) { return object.at(key).get<double>(); };
@@ -177,8 +177,8 @@ void write(const std::vector<Row>& rows, const std::string& format) {
   if (format == "csv") return print(csv_table(table));
   print(format == "md" ? markdown_table(table) : text_table(table));
   if (rows.size() < 3 || rows.back().seconds.empty()) return;  // the loader alone
-  const Row& memory = rows[rows.size() - 2];
-  const Row& folder = rows.back();
+  const LoadingRow& memory = rows[rows.size() - 2];
+  const LoadingRow& folder = rows.back();
   const measure::Summary fed = measure::summarize(folder.seconds), free = measure::summarize(memory.seconds);
   print(fmt::format("fed from the folder a step reaches {:.1f} % of its rate from memory (best {:.1f} %)\n",
                     100 * free.median / fed.median, 100 * free.best / fed.best));
@@ -232,10 +232,11 @@ int measure_loading(const LoadingFlags& flags) {
   datasets::Loader loader(data.train, options);
 
   catch_interrupts();
-  std::vector<Row> rows{loader_alone(loader, flags.repeats)};
+  std::vector<LoadingRow> rows{loader_alone(loader, flags.repeats)};
   if (!flags.model.empty() && !interrupt_requested()) {
     const auto values = static_cast<std::int64_t>(options.preprocessing.values());
-    for (Row& row : steps(flags, config, loader, values, options.prefetch)) rows.push_back(std::move(row));
+    for (LoadingRow& row : steps(flags, config, loader, values, options.prefetch))
+      rows.push_back(std::move(row));
   }
   write(rows, flags.format);
   return interrupt_requested() ? kInterrupted : 0;

@@ -7,6 +7,7 @@
 
 #include "core/measure/statistics.h"
 #include "tools/environment.h"
+#include "tools/json_text.h"
 
 namespace vretnet::tools {
 namespace {
@@ -75,10 +76,6 @@ std::vector<const BenchResult*> by_threads(const std::vector<BenchResult>& resul
     if (seen.insert(thread_count(result.point.machine)).second) firsts.push_back(&result);
   }
   return firsts;
-}
-
-std::string dumped(const json& value, int indent = -1) {
-  return value.dump(indent, ' ', false, json::error_handler_t::replace);
 }
 
 std::string cell_of(const json& value) {
@@ -258,7 +255,7 @@ std::string results_text(const std::vector<BenchResult>& results, ResultFormat f
     case ResultFormat::csv:
       return csv_table(results.front().ops.empty() ? csv_rows(results) : csv_ops(results));
     case ResultFormat::jsonl:
-      for (const BenchResult& result : results) text += dumped(row_json(result)) + "\n";
+      for (const BenchResult& result : results) text += json_text(row_json(result)) + "\n";
       return text;
     case ResultFormat::json:
       break;
@@ -270,7 +267,7 @@ std::string results_text(const std::vector<BenchResult>& results, ResultFormat f
       {"rows", json::array()}};
   for (const BenchResult* each : by_threads(results)) file["limits"].push_back(limits_json(*each));
   for (const BenchResult& result : results) file["rows"].push_back(row_json(result));
-  return dumped(file, 2) + "\n";
+  return json_text(file, 2) + "\n";
 }
 
 }  // namespace vretnet::tools

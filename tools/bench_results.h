@@ -24,7 +24,7 @@
 
 namespace vretnet::tools {
 
-constexpr double kMebi = 1 << 20;
+constexpr double kMebi = 1 << 20;  // bytes of a MiB
 
 nlohmann::ordered_json row_json(const BenchResult& result);
 

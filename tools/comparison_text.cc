@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/comparison.h"
+#include "tools/json_text.h"
 #include "tools/model_size.h"
 #include "tools/terminal.h"
 
@@ -196,7 +197,7 @@ std::string comparison_json(const Comparison& comparison) {
     row["verdict"] = each.verdict();
     report["differences"].push_back(row);
   }
-  return report.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  return json_text(report, 2) + "\n";
 }
 
 }  // namespace vretnet::tools

@@ -12,6 +12,7 @@
 #include "datasets/registry.h"
 #include "datasets/statistics.h"
 #include "tools/command.h"
+#include "tools/json_text.h"
 #include "tools/terminal.h"
 
 namespace vretnet::tools {
@@ -40,11 +41,6 @@ datasets::CheckOptions check_options(const DataFlags& flags, const std::shared_p
 // The number of images is known when the first is done.
 std::shared_ptr<Progress> image_progress(const char* label) {
   return std::make_shared<Progress>(label, 1, "img");
-}
-
-// Paths may hold any bytes but 0; the terminal and JSON get UTF-8.
-std::string dumped(const json& object) {
-  return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 json class_rows(const std::vector<datasets::CheckedClass>& classes) {
@@ -89,16 +85,17 @@ int check_folder(const DataFlags& flags) {
                                 {"across_classes", group.across_classes},
                                 {"leaked", group.leaked}});
     }
-    print(dumped({{"images", report.images},
-                  {"clean", report.clean()},
-                  {"classes", class_rows(report.classes)},
-                  {"unreadable", unreadable},
-                  {"duplicates", duplicates},
-                  {"empty_classes", report.empty_classes},
-                  {"unknown_val_classes", report.unknown_val_classes},
-                  {"missing_val_classes", report.missing_val_classes},
-                  {"unrecognised", report.unrecognised},
-                  {"loose", report.loose}}));
+    print(json_text(json{{"images", report.images},
+                         {"clean", report.clean()},
+                         {"classes", class_rows(report.classes)},
+                         {"unreadable", unreadable},
+                         {"duplicates", duplicates},
+                         {"empty_classes", report.empty_classes},
+                         {"unknown_val_classes", report.unknown_val_classes},
+                         {"missing_val_classes", report.missing_val_classes},
+                         {"unrecognised", report.unrecognised},
+                         {"loose", report.loose}}) +
+          "\n");
   } else {
     print(class_table(report.classes));
     for (const auto& each : report.unreadable)
@@ -138,15 +135,16 @@ int show_statistics(const DataFlags& flags) {
     const auto spread = [](const datasets::Spread& s) {
       return json{{"min", s.minimum}, {"median", s.median}, {"max", s.maximum}};
     };
-    print(dumped({{"images", statistics.images},
-                  {"unreadable", statistics.unreadable},
-                  {"classes", class_rows(statistics.classes)},
-                  {"width", spread(statistics.width)},
-                  {"height", spread(statistics.height)},
-                  {"formats", statistics.formats},
-                  {"kinds", statistics.kinds},
-                  {"mean", statistics.mean},
-                  {"std", statistics.deviation}}));
+    print(json_text(json{{"images", statistics.images},
+                         {"unreadable", statistics.unreadable},
+                         {"classes", class_rows(statistics.classes)},
+                         {"width", spread(statistics.width)},
+                         {"height", spread(statistics.height)},
+                         {"formats", statistics.formats},
+                         {"kinds", statistics.kinds},
+                         {"mean", statistics.mean},
+                         {"std", statistics.deviation}}) +
+          "\n");
     return 0;
   }
   print(class_table(statistics.classes));

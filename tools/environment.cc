@@ -5,6 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tools/json_text.h"
+
 namespace vretnet::tools {
 
 std::string processor_name() {
@@ -21,7 +23,7 @@ std::string environment_json(const std::string& backend_description, int threads
                                               {"processor", processor_name()},
                                               {"threads", threads},
                                               {"backend", backend_description}};
-  return environment.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(environment, 2) + "\n";
 }
 
 int environment_threads(const std::string& environment) {

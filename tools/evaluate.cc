@@ -13,6 +13,7 @@
 #include "tools/command.h"
 #include "tools/compare_runs.h"
 #include "tools/evaluation_files.h"
+#include "tools/json_text.h"
 #include "tools/model_evaluation.h"
 #include "tools/predictions.h"
 #include "tools/recipe.h"
@@ -76,7 +77,7 @@ std::string json_report(const training::Evaluation& evaluation, const std::vecto
   }
   if (!disturbed.empty()) report["robustness"] = robustness_json(disturbed);
   report["images_per_second"] = std::round(rate * 10) / 10;
-  return report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(report) + "\n";
 }
 
 int evaluate_model(const EvaluateFlags& flags) {

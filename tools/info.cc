@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "tools/command.h"
+#include "tools/json_text.h"
 #include "tools/model_size.h"
 #include "tools/recipe.h"
 #include "tools/terminal.h"
@@ -78,7 +79,7 @@ int show_info(const InfoFlags& flags) {
                                          {"dtype", integers.contains(tensor.name) ? "s8" : "f32"}});
       }
     }
-    print(report.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+    print(json_text(report) + "\n");
     return 0;
   }
   print(fmt::format("{}\n", flags.model));

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tools/json_text.h"
 #include "tools/table.h"
 
 namespace vretnet::tools {
@@ -14,13 +15,9 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-// Four decimals are what a reader can use, and keep lines short.
-double rounded(double probability) {
+// What a reader can use, and short lines.
+double four_decimals(double probability) {
   return std::round(probability * 1e4) / 1e4;
-}
-
-std::string text_of(const json& object) {
-  return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -69,15 +66,15 @@ std::string PredictionFormat::answer(const std::string& file, const vision::Answ
     if (answer.part_read < 1) line += fmt::format(", after {:.0f}% of the image", 100 * answer.part_read);
     return line + "\n";
   }
-  json object = {{"file", file}, {"label", label}, {"probability", rounded(probability)}};
+  json object = {{"file", file}, {"label", label}, {"probability", four_decimals(probability)}};
   object["top"] = json::array();
   for (std::size_t k = 0; k < top_; ++k) {
     const auto c = static_cast<std::size_t>(answer.ranking[k]);
     object["top"].push_back(
-        json{{"label", class_names_[c]}, {"probability", rounded(answer.probabilities[c])}});
+        json{{"label", class_names_[c]}, {"probability", four_decimals(answer.probabilities[c])}});
   }
-  if (answer.part_read < 1) object["part_read"] = rounded(answer.part_read);
-  return format_ == "json" ? separated(text_of(object)) : text_of(object) + "\n";
+  if (answer.part_read < 1) object["part_read"] = four_decimals(answer.part_read);
+  return format_ == "json" ? separated(json_text(object)) : json_text(object) + "\n";
 }
 
 std::string PredictionFormat::failure(const std::string& file, const std::string& reason) const {
@@ -87,7 +84,7 @@ std::string PredictionFormat::failure(const std::string& file, const std::string
     for (std::size_t k = 1; k < top_; ++k) line += ",,";
     return line + "," + csv_field(reason) + "\n";
   }
-  const std::string object = text_of(json{{"file", file}, {"error", reason}});
+  const std::string object = json_text(json{{"file", file}, {"error", reason}});
   return format_ == "json" ? separated(object) : object + "\n";
 }
 

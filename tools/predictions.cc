@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/base/file.h"
+#include "tools/json_text.h"
 #include "tools/saved_run.h"
 #include "tools/table.h"
 
@@ -157,8 +158,7 @@ void write_predictions(const fs::path& folder, const AnswerOrigin& origin, const
   described["answers"] = {{"count", predictions.size()}, {"crc32", checksum_of(text)}};
   fs::create_directories(folder);
   write_file_atomically(folder / kTableName, text);
-  write_file_atomically(folder / kOriginName,
-                        described.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_file_atomically(folder / kOriginName, json_text(described, 2) + "\n");
 }
 
 std::optional<std::vector<training::Prediction>> find_predictions(const fs::path& parent,

@@ -13,7 +13,7 @@
 namespace vretnet::tools {
 namespace {
 
-struct Row {
+struct OpRow {
   std::size_t cases = 0, failed = 0;
   double worst = 0;
 };
@@ -25,7 +25,7 @@ int selfcheck(const MachineFlags& flags, const std::string& filter) {
   print(fmt::format(
       "{}\nevery op against the reference in double, under a bound counted from its roundings\n\n",
       backend->description()));
-  std::vector<std::pair<std::string, Row>> rows;
+  std::vector<std::pair<std::string, OpRow>> rows;
   std::string failures;
   std::vector<conformance::Case> cases = conformance::conformance_cases();
   std::erase_if(cases,
@@ -39,8 +39,8 @@ int selfcheck(const MachineFlags& flags, const std::string& filter) {
   std::int64_t done = 0;
   for (const conformance::Case& each : cases) {
     const std::string op = each.name.substr(0, each.name.find('/'));
-    if (rows.empty() || rows.back().first != op) rows.emplace_back(op, Row{});
-    Row& row = rows.back().second;
+    if (rows.empty() || rows.back().first != op) rows.emplace_back(op, OpRow{});
+    OpRow& row = rows.back().second;
     const conformance::Result result = conformance::run_case(*backend, dtype, each);
     ++row.cases;
     row.worst = std::max(row.worst, result.worst);

@@ -20,6 +20,7 @@
 #include "tools/environment.h"
 #include "tools/evaluation_files.h"
 #include "tools/interrupt.h"
+#include "tools/json_text.h"
 #include "tools/model_size.h"
 #include "tools/table.h"
 #include "tools/terminal.h"
@@ -219,9 +220,8 @@ std::string TrainingRun::machines_text() const {
 void TrainingRun::start_folder() {
   folder_ = RunFolder::create(flags_.output);
   write_file_atomically(folder_->file("config.toml"), recipe_text_);
-  write_file_atomically(
-      folder_->file("classes.json"),
-      nlohmann::json(data_.class_names).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_file_atomically(folder_->file("classes.json"),
+                        json_text(nlohmann::json(data_.class_names), 2) + "\n");
   write_file_atomically(folder_->file("env.json"), environment_json(machines_text(), thread_count(machine_)));
   folder_->append("metrics.csv", "epoch,step,learning_rate,train_loss,train_top1,val_loss,val_top1,val_top5");
   if (pretrained_) {
@@ -414,7 +414,7 @@ void TrainingRun::summarise() {
                          {"top5", best_.top5},
                          {"loss", best_.loss},
                          {"images_per_second", std::round(epoch_rate_)}};
-  print(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  print(json_text(line) + "\n");
 }
 
 }  // namespace vretnet::tools

@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "core/base/ensure.h"
 #include "core/layers/depthwise_convolution.h"
 
 namespace vretnet::vision {

@@ -75,13 +75,13 @@ HWY_EXPORT(triad);
 namespace {
 
 constexpr std::int64_t kRounds = 500000;  // a few milliseconds
-constexpr std::int64_t kFewestPasses = 5;
+constexpr std::int64_t kFewest = 5;
 constexpr std::int64_t kMultiple = 64;  // elements: whole cache lines and vectors
 constexpr double kTouchedAtLeast =
     8 << 20;  // bytes in one measurement: starting the threads costs nothing then
 
 double best_of(const std::function<void()>& run, double seconds) {
-  const auto times = repeat(run, {.warm_up = 1, .repeats = kFewestPasses, .seconds = seconds});
+  const auto times = repeat(run, {.warm_up = 1, .repeats = kFewest, .seconds = seconds});
   return *std::min_element(times.begin(), times.end());
 }
 

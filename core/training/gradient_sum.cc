@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "core/base/ensure.h"
 #include "core/ops/fields.h"
 
 namespace vretnet::training {

@@ -19,7 +19,7 @@ std::string ramp(int count) {
   return bytes;
 }
 
-class Idx : public testing::Test {
+class Idx : public ::testing::Test {
  protected:
   // Six pictures of 3 × 2 and their labels.
   void write_good(const fs::path& folder) {

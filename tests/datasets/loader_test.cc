@@ -55,7 +55,7 @@ LoaderOptions small_options(int workers) {
   return options;
 }
 
-class LoaderTest : public testing::Test {
+class LoaderTest : public ::testing::Test {
  protected:
   void SetUp() override {
     write_tree(root_.path(), 3, 10);

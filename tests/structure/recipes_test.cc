@@ -10,17 +10,27 @@
 namespace vretnet {
 namespace {
 
-// The lines of a recipe that set something, the model apart; comments behind them do not count.
-std::vector<std::string> settings_of(const std::filesystem::path& recipe) {
-  std::vector<std::string> settings;
+struct Recipe {
+  std::string model;
+  std::vector<std::string> settings;  // the lines that set something else, without comments
+};
+
+Recipe read_recipe(const std::filesystem::path& recipe) {
+  Recipe result;
   std::ifstream file(recipe);
   EXPECT_TRUE(file) << recipe;
   for (std::string line; std::getline(file, line);) {
     line.erase(std::min(line.find('#'), line.size()));
     line.erase(line.find_last_not_of(' ') + 1);
-    if (!line.empty() && !line.starts_with("model = ")) settings.push_back(line);
+    if (line.starts_with("model = ")) {
+      EXPECT_EQ(result.model, "") << recipe;
+      result.model = line;
+    } else if (!line.empty()) {
+      result.settings.push_back(line);
+    }
   }
-  return settings;
+  EXPECT_NE(result.model, "") << recipe;
+  return result;
 }
 
 TEST(Recipes, ATwinDiffersInTheModelOnly) {
@@ -31,7 +41,9 @@ TEST(Recipes, ATwinDiffersInTheModelOnly) {
     const std::string name = entry.path().filename().string();
     if (!name.ends_with(suffix)) continue;
     const std::string sibling = name.substr(0, name.size() - suffix.size()) + ".toml";
-    EXPECT_EQ(settings_of(folder / name), settings_of(folder / sibling)) << name << " beside " << sibling;
+    const Recipe twin = read_recipe(folder / name), original = read_recipe(folder / sibling);
+    EXPECT_EQ(twin.settings, original.settings) << name << " beside " << sibling;
+    EXPECT_NE(twin.model, original.model) << name << " beside " << sibling;
     ++twins;
   }
   EXPECT_GE(twins, 4);

@@ -6,20 +6,14 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
+#include "tests/support/usage_error.h"
 #include "tests/vision/vision_cases.h"
 #include "vision/registry.h"
 
 namespace vretnet::vision {
 namespace {
 
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const UsageError& error) {
-    return error.what();
-  }
-  return "no error";
-}
+using vretnet::testing::message_of;
 
 // The message for a valid config after `change`.
 std::string refusal(const std::function<void(ModelConfig&)>& change,

@@ -17,7 +17,7 @@ using layers::FormChoice;
 using testing::ModelBench;
 using testing::worst_relative_error;
 
-constexpr std::int64_t kGradientBatch = 2;
+constexpr std::int64_t kModelBatch = 2;
 constexpr double kStep = 1e-3, kGradientTolerance = 1e-8;  // of the whole gradient's length
 constexpr double kFormsTolerance = 1e-10;
 // A model chains about 60 ops of a few roundings each; gradients pass through twice as many.
@@ -39,9 +39,9 @@ double length(const std::vector<double>& values) {
 TEST_P(AllModels, GradientsEqualCentralDifferences) {
   const auto model = make_model(GetParam());
   const layers::ParameterTable& table = model->parameters();
-  ModelBench bench(*model, training(DType::f64), kGradientBatch);
+  ModelBench bench(*model, training(DType::f64), kModelBatch);
   const std::vector<double> gradients = bench.logits_and_gradients().second;
-  ModelBench inference(*model, {.dtype = DType::f64}, kGradientBatch);
+  ModelBench inference(*model, {.dtype = DType::f64}, kModelBatch);
   const std::vector<double> start = testing::PassBench::random_weights(table);
   Random random(9);
   for (const layers::NamedTensor& tensor : table.tensors()) {
@@ -64,17 +64,17 @@ TEST_P(AllModels, GradientsEqualCentralDifferences) {
 
 TEST_P(AllModels, InferenceEqualsTraining) {
   const auto model = make_model(GetParam());
-  ModelBench trained(*model, training(DType::f64), kGradientBatch),
-      inferred(*model, {.dtype = DType::f64}, kGradientBatch);
+  ModelBench trained(*model, training(DType::f64), kModelBatch),
+      inferred(*model, {.dtype = DType::f64}, kModelBatch);
   EXPECT_EQ(trained.logits_and_gradients().first, inferred.logits());
 }
 
 // Whether an image stands alone in the batch or not does not matter.
 TEST_P(AllModels, ImagesDoNotSeeOneAnother) {
   const auto model = make_model(GetParam());
-  ModelBench bench(*model, {.dtype = DType::f64}, kGradientBatch);
+  ModelBench bench(*model, {.dtype = DType::f64}, kModelBatch);
   const std::vector<double> both = bench.logits();
-  const auto half = bench.images().size() / kGradientBatch;
+  const auto half = bench.images().size() / kModelBatch;
   const std::vector<double> second(bench.images().begin() + static_cast<std::ptrdiff_t>(half),
                                    bench.images().end());
   const std::vector<double> alone = bench.logits_of(second, 1);
@@ -89,8 +89,8 @@ TEST_P(AllModels, OneDnnEqualsTheReference) {
     GTEST_SKIP() << "this build has no oneDNN backend";
   }
   const auto model = make_model(GetParam());
-  ModelBench exact(*model, training(DType::f64), kGradientBatch),
-      fast(*model, training(DType::f32), kGradientBatch, "onednn");
+  ModelBench exact(*model, training(DType::f64), kModelBatch),
+      fast(*model, training(DType::f32), kModelBatch, "onednn");
   const auto [logits, gradients] = exact.logits_and_gradients();
   const auto [fast_logits, fast_gradients] = fast.logits_and_gradients();
   EXPECT_LE(worst_relative_error(fast_logits, logits), kFloatTolerance);
@@ -99,10 +99,10 @@ TEST_P(AllModels, OneDnnEqualsTheReference) {
 
 TEST_P(RetNets, FormsAgree) {
   const auto model = make_model(GetParam());
-  ModelBench parallel(*model, training(DType::f64, FormChoice::parallel), kGradientBatch);
+  ModelBench parallel(*model, training(DType::f64, FormChoice::parallel), kModelBatch);
   const auto [logits, gradients] = parallel.logits_and_gradients();
   const auto compare = [&](FormChoice form, std::int64_t chunk_rows, const char* name) {
-    ModelBench bench(*model, training(DType::f64, form, chunk_rows), kGradientBatch);
+    ModelBench bench(*model, training(DType::f64, form, chunk_rows), kModelBatch);
     const auto [other_logits, other_gradients] = bench.logits_and_gradients();
     EXPECT_LE(worst_relative_error(other_logits, logits), kFormsTolerance) << name;
     EXPECT_LE(worst_relative_error(other_gradients, gradients), kFormsTolerance) << name;

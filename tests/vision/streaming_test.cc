@@ -14,7 +14,7 @@ using layers::FormChoice;
 using testing::worst_relative_error;
 
 constexpr double kTolerance = 1e-10;
-constexpr std::int64_t kBatch = 2;
+constexpr std::int64_t kStreams = 2;
 
 // Whether the pieces of a stream may be single tokens: nothing in the model looks at neighbours.
 bool streams_by_token(const ModelConfig& config) {
@@ -38,8 +38,8 @@ class Feeder {
   Feeder(const VisionModel& model, FormChoice form)
       : model_(model), bench_(model.parameters(), {.dtype = DType::f64, .form = form}) {
     Random random(5);
-    images_ =
-        bench_.upload(testing::random_values(random, model.input_shape(kBatch)), model.input_shape(kBatch));
+    images_ = bench_.upload(testing::random_values(random, model.input_shape(kStreams)),
+                            model.input_shape(kStreams));
   }
 
   // Logits after the next `rows` patch rows.
@@ -65,7 +65,7 @@ class Feeder {
     }
     const auto shorter = make_model(config);
     testing::PassBench bench(shorter->parameters(), {.dtype = DType::f64});
-    const Allocation images(bench.backend(), DType::f64, shorter->input_shape(kBatch));
+    const Allocation images(bench.backend(), DType::f64, shorter->input_shape(kStreams));
     bench.backend().run(
         ops::Convert{.x = images_.view().slice(1, 0, config.image_size[0]), .y = images.view()});
     std::vector<double> logits;

@@ -9,10 +9,13 @@
 
 #include "core/base/error.h"
 #include "tests/support/pass_bench.h"
+#include "tests/support/usage_error.h"
 #include "vision/registry.h"
 
 namespace vretnet::vision {
 namespace {
+
+using vretnet::testing::message_of;
 
 // A state dict of a tiny ViT as timm would name it, written and read back.
 class TimmFile {
@@ -59,15 +62,6 @@ class TimmFile {
   std::vector<double> values_;
   std::vector<model::TensorToWrite> tensors_;
 };
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const UsageError& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(Timm, IsKnownByNamesAndShapes) {
   const TimmFile source;

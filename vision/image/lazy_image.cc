@@ -4,7 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include "core/base/ensure.h"
 #include "vision/image/jpeg.h"
 #include "vision/image/orientation.h"
 #include "vision/image/signature.h"

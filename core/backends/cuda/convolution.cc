@@ -6,7 +6,6 @@
 #include <array>
 
 #include "core/backends/cuda/kernels.h"
-#include "core/base/ensure.h"
 #include "core/base/error.h"
 #include "core/ops/workspace.h"
 

@@ -11,6 +11,7 @@
 #include "core/backends/onednn/kernels.h"
 #include "core/backends/onednn/row_kernels-inl.h"
 #include "core/backends/onednn/rows.h"
+#include "core/base/ensure.h"
 
 namespace vretnet::onednn {
 #ifndef VRETNET_ONEDNN_DEPTHWISE_ROW_

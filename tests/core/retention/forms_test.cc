@@ -13,7 +13,7 @@ namespace {
 using ops::DecayKind;
 using ops::RetentionForm;
 
-constexpr int kRandomForms = 300;
+constexpr int kRandomCases = 300;
 
 struct RandomCase {
   RetentionShape shape;
@@ -144,7 +144,7 @@ void check_in_double(RandomCase given) {
 }
 
 TEST(RetentionForms, EqualTheDefinitionInDouble) {
-  for (int index = 0; index < kRandomForms; ++index) {
+  for (int index = 0; index < kRandomCases; ++index) {
     SCOPED_TRACE(index);
     check_in_double(random_case(index));
   }
@@ -207,7 +207,7 @@ double check_in_float(RandomCase given) {
 
 TEST(RetentionForms, EqualTheDefinitionInFloatWithinTheirBound) {
   double largest = 0;
-  for (int index = 0; index < kRandomForms; ++index) {
+  for (int index = 0; index < kRandomCases; ++index) {
     SCOPED_TRACE(index);
     largest = std::max(largest, check_in_float(random_case(index)));
   }
@@ -238,7 +238,7 @@ TEST(RetentionForms, LongSequences) {
 // pass.
 TEST(RetentionForms, TheBoundRefusesAMissingZeta) {
   int refused = 0, looked_at = 0;
-  for (int index = 0; index < kRandomForms; ++index) {
+  for (int index = 0; index < kRandomCases; ++index) {
     RandomCase given = random_case(index);
     RetentionShape& shape = given.shape;
     shape.pattern.form = RetentionForm::chunkwise;

@@ -91,7 +91,7 @@ TEST(BranchScales, AreTheSameHoweverABatchIsSplit) {
 
 // ------------------------------------------------------------------------------------------------- in a run
 
-TrainingOptions options_of(double rate, std::int64_t accumulation = 1) {
+TrainingOptions options_with_rate(double rate, std::int64_t accumulation = 1) {
   TrainingOptions options;
   options.epochs = 3;
   options.accumulation = accumulation;
@@ -115,7 +115,7 @@ std::map<std::string, int> ops_of_a_step(double rate) {
   Counting counting(*backend);
   const auto model = tiny_model();
   MemorySource source(24, 4, kPixels, kClasses);
-  Trainer trainer(*model, counting, source, options_of(rate));
+  Trainer trainer(*model, counting, source, options_with_rate(rate));
   model::upload_values(*backend, trainer.weights(), model::initial_values(model->parameters(), 3));
   trainer.start_at({});
   counting.counts.clear();
@@ -133,8 +133,8 @@ TEST(DropPath, CostsOneOpABranchAndNothingWhereItIsOff) {
 }
 
 TEST(DropPath, IsDrawnByItsSeed) {
-  TinyRun off(options_of(0)), on(options_of(0.5)), again(options_of(0.5));
-  TrainingOptions other_seed = options_of(0.5);
+  TinyRun off(options_with_rate(0)), on(options_with_rate(0.5)), again(options_with_rate(0.5));
+  TrainingOptions other_seed = options_with_rate(0.5);
   other_seed.drop_path.seed = 6;
   TinyRun other(other_seed);
   for (TinyRun* run : {&off, &on, &again, &other}) ASSERT_TRUE(run->trainer.step());
@@ -146,7 +146,8 @@ TEST(DropPath, IsDrawnByItsSeed) {
 // Two batches of 4 in one step draw what a batch of 8 draws: the gradients are the same but for the order of
 // sums.
 TEST(DropPath, AccumulationEqualsABiggerBatch) {
-  TinyRun parts(options_of(0.5, 2), 24, 4), whole(options_of(0.5), 24, 8), off(options_of(0), 24, 8);
+  TinyRun parts(options_with_rate(0.5, 2), 24, 4), whole(options_with_rate(0.5), 24, 8),
+      off(options_with_rate(0), 24, 8);
   for (int step = 0; step < 2; ++step) {
     for (TinyRun* run : {&parts, &whole, &off}) ASSERT_TRUE(run->trainer.step());
     const std::vector<float> a = parts.values(parts.trainer.gradients()),
@@ -167,7 +168,7 @@ TEST(DropPath, AccumulationEqualsABiggerBatch) {
 }
 
 TEST(DropPath, EpochsDrawAnew) {
-  TinyRun run(options_of(0.5), 8, 8);
+  TinyRun run(options_with_rate(0.5), 8, 8);
   std::set<std::vector<float>> gradients;
   const std::vector<float> start = run.values(run.trainer.weights());
   for (int epoch = 0; epoch < 3; ++epoch) {

@@ -95,7 +95,7 @@ std::vector<double> quadrant_means(const Image& image) {
   return means;
 }
 
-class BadImages : public testing::Test {
+class BadImages : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!fs::exists(kKit)) GTEST_SKIP() << "NOT TESTED: the kit of bad images is missing: " << kKit;

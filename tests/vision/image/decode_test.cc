@@ -10,13 +10,15 @@
 #include <string>
 #include <thread>
 
+#include "tests/support/test_images.h"
 #include "vision/image/orientation.h"
 
 namespace vretnet::vision {
 namespace {
 
+using vretnet::testing::kTestImages;
+
 namespace fs = std::filesystem;
-const fs::path kFolder = fs::path(VRETNET_SOURCE_DIR) / "tests" / "data" / "images";
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
@@ -44,12 +46,12 @@ std::string reason_of_refusal(const fs::path& path, const DecodeLimits& limits =
 }
 
 ImageInfo probe(const std::string& file) {
-  return probe_image(read_image_bytes(kFolder / file), file);
+  return probe_image(read_image_bytes(kTestImages / file), file);
 }
 
 std::vector<std::string> conversions(const std::string& file, int channels = 3) {
   DecodeNotes notes;
-  read_image(kFolder / file, {}, channels, &notes);
+  read_image(kTestImages / file, {}, channels, &notes);
   return notes.conversions;
 }
 
@@ -67,17 +69,17 @@ TEST(Decode, RefusalsSayWhatWasFound) {
 }
 
 TEST(Decode, FilesThatCannotBeReadAreNamed) {
-  EXPECT_EQ(reason_of_refusal(kFolder / "missing.png"), "cannot be read: No such file or directory");
-  EXPECT_EQ(reason_of_refusal(kFolder), "is a folder, not an image");
+  EXPECT_EQ(reason_of_refusal(kTestImages / "missing.png"), "cannot be read: No such file or directory");
+  EXPECT_EQ(reason_of_refusal(kTestImages), "is a folder, not an image");
   EXPECT_EQ(reason_of_refusal("/dev/null"), "is not a regular file");
-  EXPECT_EQ(reason_of_refusal(kFolder / "tiny.png", {.max_file_bytes = 10}),
+  EXPECT_EQ(reason_of_refusal(kTestImages / "tiny.png", {.max_file_bytes = 10}),
             "86 bytes are more than the limit of 10");
 }
 
 TEST(Decode, EveryTruncationIsRefused) {
   for (const char* file : {"rgb_420.jpg", "progressive_444_turned_6.jpg", "interlaced_turned_8.png",
                            "palette_transparent.png", "lossless.webp", "rgb.bmp"}) {
-    const auto bytes = read_image_bytes(kFolder / file);
+    const auto bytes = read_image_bytes(kTestImages / file);
     for (std::size_t count = 0; count < bytes.size(); count += 1 + bytes.size() / 97) {
       EXPECT_NE(reason_of_refusal(std::span(bytes).first(count)), "decoded") << file << " cut to " << count;
     }
@@ -89,7 +91,7 @@ TEST(Decode, FlippedBytesDoNoHarm) {
   int refused = 0;
   for (const char* file : {"rgb_420.jpg", "cmyk.jpg", "turned_5.jpg", "palette_transparent.png", "tiny.png",
                            "rgb.bmp", "lzw.tif", "lossless.webp"}) {
-    const auto original = read_image_bytes(kFolder / file);
+    const auto original = read_image_bytes(kTestImages / file);
     for (std::size_t i = 0; i < std::min<std::size_t>(original.size(), 400); ++i) {
       auto bytes = original;
       bytes[i] ^= std::byte(0xFF);
@@ -101,22 +103,22 @@ TEST(Decode, FlippedBytesDoNoHarm) {
 
 TEST(Decode, LimitsHoldBeforeDecoding) {
   const DecodeLimits limits{.max_pixels = 83 * 61 - 1};
-  EXPECT_EQ(reason_of_refusal(kFolder / "rgb_420.jpg", limits),
+  EXPECT_EQ(reason_of_refusal(kTestImages / "rgb_420.jpg", limits),
             "83 x 61 pixels are more than the limit of 5062");
-  EXPECT_EQ(reason_of_refusal(kFolder / "rgb_420.jpg", {.max_pixels = 83 * 61}), "decoded");
+  EXPECT_EQ(reason_of_refusal(kTestImages / "rgb_420.jpg", {.max_pixels = 83 * 61}), "decoded");
   for (const char* file : {"rgba.png", "lzw.tif", "rgb.bmp", "lossless.webp"}) {
-    EXPECT_NE(reason_of_refusal(kFolder / file, {.max_pixels = 1000}).find("limit of 1000"),
+    EXPECT_NE(reason_of_refusal(kTestImages / file, {.max_pixels = 1000}).find("limit of 1000"),
               std::string::npos)
         << file;
   }
-  EXPECT_NE(reason_of_refusal(kFolder / "progressive_444_turned_6.jpg", {.max_decoder_bytes = 1000})
+  EXPECT_NE(reason_of_refusal(kTestImages / "progressive_444_turned_6.jpg", {.max_decoder_bytes = 1000})
                 .find("progressive JPEG of 71 x 45 pixels needs"),
             std::string::npos);
 }
 
 // 86 bytes that claim 12000 x 12000 pixels, which is within the limit of pixels.
 TEST(Decode, ClaimsBeyondTheFileAreRefused) {
-  auto bytes = read_image_bytes(kFolder / "tiny.png");
+  auto bytes = read_image_bytes(kTestImages / "tiny.png");
   auto* header = reinterpret_cast<unsigned char*>(bytes.data()) + 12;  // "IHDR", width, height, …, checksum
   const auto write = [&](int offset, unsigned long value) {
     for (int i = 0; i < 4; ++i) header[offset + i] = static_cast<unsigned char>(value >> (24 - 8 * i));
@@ -165,7 +167,7 @@ TEST(Decode, ConversionsAreSaid) {
 }
 
 TEST(Decode, GreyIsPillowsLuma) {
-  const Image colour = read_image(kFolder / "rgb.bmp"), grey = read_image(kFolder / "rgb.bmp", {}, 1);
+  const Image colour = read_image(kTestImages / "rgb.bmp"), grey = read_image(kTestImages / "rgb.bmp", {}, 1);
   ASSERT_EQ(grey.channels, 1);
   for (std::size_t i = 0; i < grey.pixels.size(); ++i) {
     const std::uint8_t* rgb = colour.pixels.data() + 3 * i;
@@ -176,14 +178,14 @@ TEST(Decode, GreyIsPillowsLuma) {
 TEST(Decode, ThreadsDoNotDisturbEachOther) {
   const std::vector<std::string> files = {"rgb_420.jpg", "rgba.png", "lossless.webp", "lzw.tif"};
   std::vector<Image> expected;
-  for (const auto& file : files) expected.push_back(read_image(kFolder / file));
+  for (const auto& file : files) expected.push_back(read_image(kTestImages / file));
   std::vector<int> wrong(4);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 40; ++i) {
         const std::size_t which = std::size_t(t + i) % files.size();
-        wrong[t] += read_image(kFolder / files[which]).pixels != expected[which].pixels;
+        wrong[t] += read_image(kTestImages / files[which]).pixels != expected[which].pixels;
         wrong[t] += reason_of_refusal(bytes_of("hello")) == "decoded";
       }
     });

@@ -45,7 +45,7 @@ std::vector<Rectangle> areas_of(const Size& size) {
   return areas;
 }
 
-class LazyJpeg : public testing::TestWithParam<JpegKind> {};
+class LazyJpeg : public ::testing::TestWithParam<JpegKind> {};
 
 TEST_P(LazyJpeg, APartIsThatPartOfTheWhole) {
   const JpegKind& kind = GetParam();
@@ -117,14 +117,14 @@ TEST_P(LazyJpeg, ReducedPixelsAreCloseToAllPixels) {
 
 INSTANTIATE_TEST_SUITE_P(
     Kinds, LazyJpeg,
-    testing::Values(JpegKind{"c444", 3, 1, 1}, JpegKind{"c422", 3, 2, 1}, JpegKind{"c440", 3, 1, 2},
-                    JpegKind{"c420", 3, 2, 2}, JpegKind{"c411", 3, 4, 1}, JpegKind{"c410", 3, 4, 2},
-                    JpegKind{"grey", 1}, JpegKind{"cmyk", 4}, JpegKind{"progressive420", 3, 2, 2, true},
-                    JpegKind{"progressive444", 3, 1, 1, true}, JpegKind{"progressive_grey", 1, 1, 1, true},
-                    JpegKind{"restarts", 3, 2, 2, false, 1}, JpegKind{"turned2", 3, 2, 2, false, 0, 2},
-                    JpegKind{"turned3", 3, 2, 1, false, 0, 3}, JpegKind{"turned4", 3, 2, 2, false, 0, 4},
-                    JpegKind{"turned5", 3, 2, 2, true, 0, 5}, JpegKind{"turned6", 3, 2, 2, false, 0, 6},
-                    JpegKind{"turned7", 1, 1, 1, false, 0, 7}, JpegKind{"turned8", 3, 2, 2, false, 2, 8}),
+    ::testing::Values(JpegKind{"c444", 3, 1, 1}, JpegKind{"c422", 3, 2, 1}, JpegKind{"c440", 3, 1, 2},
+                      JpegKind{"c420", 3, 2, 2}, JpegKind{"c411", 3, 4, 1}, JpegKind{"c410", 3, 4, 2},
+                      JpegKind{"grey", 1}, JpegKind{"cmyk", 4}, JpegKind{"progressive420", 3, 2, 2, true},
+                      JpegKind{"progressive444", 3, 1, 1, true}, JpegKind{"progressive_grey", 1, 1, 1, true},
+                      JpegKind{"restarts", 3, 2, 2, false, 1}, JpegKind{"turned2", 3, 2, 2, false, 0, 2},
+                      JpegKind{"turned3", 3, 2, 1, false, 0, 3}, JpegKind{"turned4", 3, 2, 2, false, 0, 4},
+                      JpegKind{"turned5", 3, 2, 2, true, 0, 5}, JpegKind{"turned6", 3, 2, 2, false, 0, 6},
+                      JpegKind{"turned7", 1, 1, 1, false, 0, 7}, JpegKind{"turned8", 3, 2, 2, false, 2, 8}),
     [](const auto& test) { return test.param.name; });
 
 TEST(LazyImage, ReducesOnlyWhereEnoughIsLeft) {

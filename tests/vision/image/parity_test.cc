@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/test_images.h"
 #include "vision/image/color.h"
 #include "vision/image/decode.h"
 #include "vision/image/resize.h"
@@ -19,9 +20,9 @@
 namespace vretnet::vision {
 namespace {
 
+using vretnet::testing::kTestImages;
+
 using Json = nlohmann::json;
-const std::filesystem::path kGoldens =
-    std::filesystem::path(VRETNET_SOURCE_DIR) / "tests" / "data" / "images";
 
 struct Goldens {
   Json index;
@@ -30,7 +31,7 @@ struct Goldens {
 
 const Goldens& goldens() {
   static const Goldens all = [] {
-    std::ifstream index(kGoldens / "goldens.json"), binary(kGoldens / "goldens.bin", std::ios::binary);
+    std::ifstream index(kTestImages / "goldens.json"), binary(kTestImages / "goldens.bin", std::ios::binary);
     return Goldens{Json::parse(index), {std::istreambuf_iterator<char>(binary), {}}};
   }();
   return all;
@@ -59,7 +60,7 @@ int for_each(const std::string& kind, Test test) {
     for (const Json& output : entry["outputs"]) {
       if (output["kind"] != kind) continue;
       SCOPED_TRACE(output.dump());
-      test(read_image(kGoldens / file), decoded_by_pillow, output);
+      test(read_image(kTestImages / file), decoded_by_pillow, output);
       ++count;
     }
   }

@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "tests/support/tall_pictures.h"
+#include "tests/support/test_images.h"
 
 namespace vretnet::vision {
 namespace {
 
+using vretnet::testing::kTestImages;
+
 namespace fs = std::filesystem;
-const fs::path kPictures = fs::path(VRETNET_SOURCE_DIR) / "tests" / "data" / "images";
 constexpr int kStripWidth = 300;
 
 std::vector<std::uint8_t> made_row(int y) {
@@ -107,7 +109,7 @@ TEST_F(StripReaderFile, TruncationIsAnErrorThatNamesTheFile) {
 
 TEST(StripReader, GivesWhatWholeDecodingGives) {
   int streamed = 0, files = 0;
-  for (const auto& entry : fs::directory_iterator(kPictures)) {
+  for (const auto& entry : fs::directory_iterator(kTestImages)) {
     const std::string extension = entry.path().extension();
     if (extension != ".png" && extension != ".jpg" && extension != ".webp" && extension != ".tif") continue;
     for (const int channels : {1, 3}) {
@@ -132,7 +134,7 @@ TEST(StripReader, GivesWhatWholeDecodingGives) {
 TEST(StripReader, SaysWhyAPictureIsNotStreamed) {
   const auto reason = [](const std::string& file) -> std::string {
     try {
-      StripReader reader(kPictures / file, {.max_pixels = 100});
+      StripReader reader(kTestImages / file, {.max_pixels = 100});
     } catch (const ImageError& error) {
       return error.reason;
     }

@@ -8,6 +8,7 @@
 #include "core/backends/cuda/kernels/column_sums.cuh"
 #include "core/backends/cuda/kernels/row_norm.cuh"
 #include "core/backends/cuda/kernels/rows.cuh"
+#include "core/backends/cuda/kernels/warp.cuh"
 #include "core/backends/cuda/launch.h"
 #include "core/ops/workspace.h"
 

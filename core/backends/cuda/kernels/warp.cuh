@@ -1,4 +1,5 @@
-// Sums and maxima over the lanes of a warp, where every lane gets the result, and over the warps of a block.
+// Sums and maxima over the lanes of a warp and over the columns of its row, where every lane gets the result,
+// and over the warps of a block.
 #pragma once
 
 #include <gpu.h>

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "core/base/ensure.h"
 #include "core/ops/workspace.h"
 #include "core/tensor/view.h"
 
