@@ -99,6 +99,13 @@ TEST_P(ConformanceInBf16, Reference) {
   if (ran == 0) GTEST_SKIP() << GetParam() << " does not exist in bf16";
 }
 
+TEST(Table, HasManyCasesInBf16) {
+  const std::vector<Case> cases = conformance_cases();
+  EXPECT_GT(std::count_if(cases.begin(), cases.end(),
+                          [](const Case& the_case) { return exists_in(DType::bf16, the_case); }),
+            1000);
+}
+
 INSTANTIATE_TEST_SUITE_P(Ops, ConformanceInBf16, ::testing::ValuesIn(ops_in_table()),
                          [](const auto& each) { return each.param; });
 

@@ -9,12 +9,14 @@
 #include "core/base/error.h"
 #include "core/training/saved_state.h"
 #include "tests/emulation/tiny_machines.h"
+#include "tests/support/usage_error.h"
 
 namespace vretnet::training {
 namespace {
 
 using emulation::Runtime;
 using emulation::StreamOrder;
+using vretnet::testing::message_of;
 
 class DataParallel : public OnTinyMachines {
  protected:
@@ -24,14 +26,6 @@ class DataParallel : public OnTinyMachines {
     for (std::size_t i = 0; i < losses.size(); ++i) {
       EXPECT_NEAR(losses[i], expected[i], relative * expected[i]) << "step " << i;
     }
-  }
-  static std::string error_of(const std::function<void()>& work) {
-    try {
-      work();
-    } catch (const UsageError& error) {
-      return error.what();
-    }
-    return "no error";
   }
 };
 
@@ -181,17 +175,20 @@ TEST_F(DataParallel, ResumesOnAsManyDevicesWithTheSameBitsAndOnOneNearly) {
 }
 
 TEST_F(DataParallel, RefusesWhatCannotBeShared) {
-  EXPECT_EQ(error_of([] { make_cuda_backends({0, 1, 0}); }), "--device cuda:0,1,0: device 0 is named twice");
-  EXPECT_EQ(error_of([] {
+  EXPECT_EQ(message_of([] {
+              make_cuda_backends({0, 1, 0});
+            }),
+            "--device cuda:0,1,0: device 0 is named twice");
+  EXPECT_EQ(message_of([] {
               make_cuda_backends({0, 2});
             }),
             "--device cuda:2: there are 2 GPUs, numbered from 0");
-  EXPECT_EQ(error_of([] {
+  EXPECT_EQ(message_of([] {
               TinyMachines({.devices = {0, 1}, .batch = 5});
             }),
             "--batch-size 5 is shared by 2 devices, of which it is no multiple: 4 or 6");
   Runtime::get().model.last_name = "emulated A100";
-  EXPECT_EQ(error_of([] {
+  EXPECT_EQ(message_of([] {
               make_cuda_backends({0, 1});
             }),
             "--device cuda:0,1: the devices must be of one kind: 0 is emulated H100, 1 is emulated A100");
