@@ -12,7 +12,7 @@ namespace vretnet::tools {
 namespace {
 
 constexpr int kMostThreads = 1024;
-constexpr std::int64_t kPieceBytesOfThread = 3 << 20;  // its second cache and its share of the third
+constexpr std::int64_t kPieceBytesOfThread = 6 << 20;  // its second cache and its share of the third
 constexpr const char* kThreadsHelp = "compute threads (0: one a processor)";
 constexpr const char* kPrecisionHelp =
     "auto (the fastest that the model file has), f32, bf16 (on a GPU), or int8 (vretnet quantize)";

@@ -63,8 +63,8 @@ class Pass {
     // patch rows of about so many, so that what lies between two ops stays in the second cache. 0: never.
     std::int64_t band_tokens = 512;
     // Inference on a CPU: a batch passes in pieces of as many images as take so much of the arena, at least
-    // one, for the same reason. 0: all at once.
-    std::int64_t piece_bytes = 6 << 20;
+    // one, so that it stays in the caches. 0: all at once.
+    std::int64_t piece_bytes = 12 << 20;
     // Training: blocks keep their input only and run forward again in backward; the same numbers in less
     // memory.
     bool checkpoint_activations = false;

@@ -2,10 +2,10 @@
 // (image, head) so that a head's panels of scores stay in the core's cache. Equations: core/ops/ops.h.
 //
 // Every view is f32 with innermost stride 1; token strides may be negative and views may be slices of one
-// QKVG buffer. Heads are shared out among omp_get_max_threads() threads by a static schedule and never split
-// sums, so results do not depend on the number of threads. `op.workspace` is a one-dimensional f32 view of at
-// least workspace_bytes(op) bytes, which depend on shapes, options and the number of threads; nothing else is
-// allocated.
+// QKVG buffer. Heads, and parts of heads (head_shares.h), are shared out among omp_get_max_threads() threads
+// by a static schedule and never split sums, so results do not depend on the number of threads.
+// `op.workspace` is a one-dimensional f32 view of at least workspace_bytes(op) bytes, which depend on shapes,
+// options and the number of threads; nothing else is allocated.
 #pragma once
 
 #include <cstddef>

@@ -2,6 +2,7 @@
 // between the projections while a chunk's rows lie in cache.
 #include <cmath>
 
+#include "core/backends/onednn/mixers/head_shares.h"
 #include "core/backends/onednn/mixers/mixers.h"
 #include "core/backends/onednn/mixers/retention_head.h"
 #include "core/backends/onednn/mixers/small_gemm.h"
@@ -49,25 +50,32 @@ struct ForwardScratch {
   }
 };
 
+// Turns k of a chunk and adds the chunk to a state.
+void add_chunk(const RetentionHead& head, std::size_t chunk, const float* zeta, float carry,
+               const ForwardScratch& s, State& state) {
+  const ChunkPlan& plan = head.shape.plan;
+  const std::size_t first = plan.first(chunk), count = plan.count(chunk);
+  rotate_rows(head, Turn::forth, first, count, head.shape.key_scale, head.k.from_row(first), s.k);
+  add_to_state(count, head.shape.key_width, head.shape.value_width, s.k, zeta, head.v.from_row(first), carry,
+               s.weighted, state);
+}
+
 // U of all chunks but the first, from the last chunk up.
 void make_later_states(const RetentionHead& head, const ForwardScratch& s) {
   const ChunkPlan& plan = head.shape.plan;
-  const std::size_t d_k = head.shape.key_width, d_v = head.shape.value_width;
   for (std::size_t i = plan.chunks - 1; i > 0; --i) {
-    const std::size_t first = plan.first(i), count = plan.count(i);
     const ChunkWeights weights = weights_of(head, i);
     State state{s.later_state(head.shape, i)};
     if (i + 1 < plan.chunks) {
-      copy_rows(d_k, d_v, s.later_state(head.shape, i + 1), state.values);
+      copy_rows(head.shape.key_width, head.shape.value_width, s.later_state(head.shape, i + 1), state.values);
       state.empty = false;
     }
-    rotate_rows(head, Turn::forth, first, count, head.shape.key_scale, head.k.from_row(first), s.k);
-    add_to_state(count, d_k, d_v, s.k, weights.zeta_up, head.v.from_row(first), weights.carry, s.weighted,
-                 state);
+    add_chunk(head, i, weights.zeta_up, weights.carry, s, state);
   }
 }
 
-void run_retention(RetentionHead head, float* memory) {
+// The outputs of a part's chunks.
+void run_retention(RetentionHead head, const HeadPart& part, float* memory) {
   const ChunkPlan& plan = head.shape.plan;
   const std::size_t d_k = head.shape.key_width, d_v = head.shape.value_width;
   Scratch scratch(memory);
@@ -79,14 +87,19 @@ void run_retention(RetentionHead head, float* memory) {
     copy_rows(d_k, d_v, head.state_in, s.state);
     state.empty = false;
   }
-  for (std::size_t i = 0; i < plan.chunks; ++i) {
+  for (std::size_t i = 0; i < part.begin; ++i) {
+    const ChunkWeights weights = weights_of(head, i);
+    add_chunk(head, i, weights.zeta, weights.carry, s, state);
+  }
+  const bool leaves_state = head.state_out && part.end == plan.chunks;
+  for (std::size_t i = part.begin; i < part.end; ++i) {
     const std::size_t first = plan.first(i), count = plan.count(i);
     const Input v = head.v.from_row(first);
     const ChunkWeights weights = weights_of(head, i);
     rotate_rows(head, Turn::forth, first, count, 1, head.q.from_row(first), s.q);
     rotate_rows(head, Turn::forth, first, count, head.shape.key_scale, head.k.from_row(first), s.k);
     transpose(count, d_k, 1, s.k, s.k_transposed);
-    const std::size_t next = i + 1 < plan.chunks ? plan.count(i + 1) : 0;
+    const std::size_t next = i + 1 < part.end ? plan.count(i + 1) : 0;
     prefetch_rows(next, d_k, head.q.from_row(first + count));
     prefetch_rows(next, d_k, head.k.from_row(first + count));
     const RowBlocks blocks{plan, count};
@@ -101,13 +114,13 @@ void run_retention(RetentionHead head, float* memory) {
       add_from_state(count, d_k, d_v, s.q, weights.xi_up, s.later_state(head.shape, i + 1), s.weighted, s.o);
     }
     prefetch_rows(next, d_v, head.v.from_row(first + count));
-    if (i + 1 < plan.chunks || head.state_out) {
+    if (i + 1 < part.end || leaves_state) {
       add_to_state(count, d_k, d_v, s.k, weights.zeta, v, weights.carry, s.weighted, state);
     }
     finish_rows(head.shape, count, row_scale_of(head, first), s.o, head.g.from_row(first),
                 head.y.from_row(first), s.numbers);
   }
-  put_state(head.shape, state, head.state_out);
+  if (leaves_state) put_state(head.shape, state, head.state_out);
 }
 
 std::size_t retention_floats(const RetentionShape& shape) {
@@ -133,17 +146,61 @@ std::size_t floats_of(const Op& op) {
 }
 
 template <class Op>
+HeadShares shares_of(const Op& op) {
+  return {op.q.extent(0) * op.q.extent(2), shape_of(op), omp_get_max_threads()};
+}
+
+// A state may leave where it came in: parts of one head read it from a copy.
+View take_states(ops::Workspace& workspace, const RetentionShape& shape, const HeadShares& shares) {
+  if (!shape.state_in || !shape.state_out || shares.cut_heads() == 0) return {};
+  return workspace.take(DType::f32,
+                        {shares.cut_heads(), static_cast<std::int64_t>(shape.key_width * shape.value_width)});
+}
+Output copy_of_state(const View& states, const RetentionShape& shape, std::int64_t index) {
+  return {states.data<float>() + index * states.stride(0), static_cast<std::ptrdiff_t>(shape.value_width)};
+}
+
+template <class Op>
+std::size_t workspace_of(const Op& op) {
+  ops::Workspace workspace;
+  workspace.take_bytes(bytes_for_threads(floats_of(op)));
+  take_states(workspace, shape_of(op), shares_of(op));
+  return workspace.bytes();
+}
+
+template <class Op>
 void run_all_heads(const Op& op) {
-  for_all_heads(op, floats_of(op), HWY_DYNAMIC_DISPATCH(run_retention));
+  const RetentionShape shape = shape_of(op);
+  const HeadShares shares = shares_of(op);
+  const std::int64_t heads = op.q.extent(2);
+  ops::Workspace workspace(op.workspace);
+  const View memory_of_threads = workspace.take_bytes(bytes_for_threads(floats_of(op)));
+  const View states = take_states(workspace, shape, shares);
+  const auto head_at = [&](std::int64_t index) {
+    return head_of_op(op, shape, index / heads, index % heads);
+  };
+  for (std::int64_t cut = 0; states && cut < shares.cut_heads(); ++cut) {
+    const Input from = head_at(shares.whole_heads() + cut).state_in;
+    const Output to = copy_of_state(states, shape, cut);
+    for (std::size_t r = 0; r < shape.key_width; ++r) std::copy_n(from.row(r), shape.value_width, to.row(r));
+  }
+  for_tasks(shares.threads(), memory_of_threads, floats_of(op), [&](std::int64_t thread, float* memory) {
+    shares.for_parts_of(thread, [&](const HeadPart& part) {
+      RetentionHead head = head_at(part.head);
+      const std::int64_t cut = part.head - shares.whole_heads();
+      if (states && cut >= 0) head.state_in = copy_of_state(states, shape, cut);
+      HWY_DYNAMIC_DISPATCH(run_retention)(head, part, memory);
+    });
+  });
 }
 
 }  // namespace
 
 std::size_t workspace_bytes(const ops::Retention& op) {
-  return bytes_for_threads(floats_of(op));
+  return workspace_of(op);
 }
 std::size_t workspace_bytes(const ops::RetentionBlock& op) {
-  return bytes_for_threads(floats_of(op));
+  return workspace_of(op);
 }
 void run(const ops::Retention& op) {
   run_all_heads(op);

@@ -245,7 +245,12 @@ std::size_t floats_of(const Op& op) {
 
 template <class Op>
 void run_all_heads(const Op& op) {
-  for_all_heads(op, floats_of(op), HWY_DYNAMIC_DISPATCH(run_retention_gradient));
+  const RetentionShape shape = shape_of(op);
+  const std::int64_t heads = op.q.extent(2);
+  for_tasks(op.q.extent(0) * heads, op.workspace, floats_of(op), [&](std::int64_t task, float* memory) {
+    HWY_DYNAMIC_DISPATCH(run_retention_gradient)
+    (head_of_op(op, shape, task / heads, task % heads), memory);
+  });
 }
 
 }  // namespace

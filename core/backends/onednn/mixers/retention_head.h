@@ -73,16 +73,6 @@ RetentionHead head_of_op(const ops::RetentionGradient& op, const RetentionShape&
 RetentionHead head_of_op(const ops::RetentionBlockGradient& op, const RetentionShape& shape,
                          std::int64_t image, std::int64_t head);
 
-// run_head(head, memory of `floats`) for every image and head of an op, shared out among the threads.
-template <class Op, class RunHead>
-void for_all_heads(const Op& op, std::size_t floats, RunHead&& run_head) {
-  const RetentionShape shape = shape_of(op);
-  const std::int64_t heads = op.q.extent(2);
-  for_tasks(op.q.extent(0) * heads, op.workspace, floats, [&](std::int64_t task, float* memory) {
-    run_head(head_of_op(op, shape, task / heads, task % heads), memory);
-  });
-}
-
 // Where the op gives γ only (plan.own_tables): the tables of one head, in `memory` of
 // own_tables_floats(plan).
 std::size_t own_tables_floats(const ChunkPlan& plan);
