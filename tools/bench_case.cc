@@ -68,10 +68,7 @@ class InferenceLoad : public Load {
     Random random(kSeed);
     for (float& value : images_) value = static_cast<float>(random.uniform(-2, 2));
   }
-  void run() override {
-    backend_.download(session_.forward(images_.data(), batch_), logits_.data());
-    backend_.synchronize();
-  }
+  void run() override { backend_.download(session_.forward(images_.data(), batch_), logits_.data()); }
 
  private:
   Backend& backend_;
@@ -84,19 +81,14 @@ class InferenceLoad : public Load {
 class TrainingLoad : public Load {
  public:
   TrainingLoad(const vision::VisionModel& model, Backend& backend, const BenchCase& point)
-      : backend_(backend),
-        source_(model.input_shape(point.batch), model.classes()),
+      : source_(model.input_shape(point.batch), model.classes()),
         trainer_(model, backend, source_, {.pass = pass_options(point.machine, layers::Mode::training)}) {
     model::upload_values(backend, trainer_.weights(), model::initial_values(model.parameters(), kSeed));
     trainer_.start_at({});
   }
-  void run() override {
-    trainer_.step();
-    backend_.synchronize();
-  }
+  void run() override { trainer_.step(); }
 
  private:
-  Backend& backend_;
   training::SyntheticSource source_;
   training::Trainer trainer_;
 };
@@ -137,11 +129,15 @@ std::map<std::string, double> median_seconds(Load& load, ProfiledBackend& profil
   return medians;
 }
 
+OpCost cost_of(const ops::Op& op) {
+  return {ops::flops(op), ops::bytes(op), std::holds_alternative<ops::QuantizedGemm>(op)};
+}
+
 // With the costs of each call, the longest time first.
 std::vector<OpRow> op_rows(const std::map<std::string, double>& seconds, const std::vector<ops::Op>& recorded,
                            const std::function<std::string(const ops::Op&)>& label) {
   std::map<std::string, OpRow> by_label;
-  for (const ops::Op& op : recorded) by_label[label(op)].calls.push_back({ops::flops(op), ops::bytes(op)});
+  for (const ops::Op& op : recorded) by_label[label(op)].calls.push_back(cost_of(op));
   std::vector<OpRow> rows;
   for (auto& [op, row] : by_label) rows.push_back({op, seconds.at(op), std::move(row.calls)});
   std::stable_sort(rows.begin(), rows.end(),
@@ -176,6 +172,7 @@ std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSetti
   }
 
   measure::start_new_peak();
+  const std::size_t before = measure::resident_memory();
   const std::unique_ptr<Backend> backend = make_machine(point.machine);
   result.backend = backend->description();
   measure::ObservedBackend observed(*backend);
@@ -195,10 +192,12 @@ std::optional<BenchResult> measure_case(const BenchCase& point, const BenchSetti
   repeats.machine = backend.get();
   result.own_clock = backend->has_clock();
   result.seconds = measure::repeat([&] { load->run(); }, repeats, stop);
-  result.model_bytes = static_cast<double>(observed.peak_bytes());
-  result.process_bytes = static_cast<double>(measure::peak_memory());
+  result.model_bytes = static_cast<double>(observed.peak_bytes() + backend->kept_bytes());
+  const std::size_t peak = measure::peak_memory();
+  result.process_bytes = static_cast<double>(peak);
+  result.growth_bytes = static_cast<double>(peak - std::min(peak, before));
   if (stop()) return std::nullopt;
-  for (const ops::Op& op : observed.recorded()) result.costs.push_back({ops::flops(op), ops::bytes(op)});
+  for (const ops::Op& op : observed.recorded()) result.costs.push_back(cost_of(op));
   for (const OpCost& cost : result.costs) result.flops += cost.flops;
   result.form_ran = form_of(observed.recorded());
   result.products_rate = measure::products_rate(observed, observed.recorded(),

@@ -35,6 +35,7 @@ struct BenchSettings {
 
 struct OpCost {  // core/ops/cost.h
   double flops, bytes;
+  bool integers;  // a product of integers
 };
 // All calls of one kind (or shape) of op in one batch.
 struct OpRow {
@@ -54,7 +55,7 @@ struct BenchResult {
   double products_rate = 0;     // FLOP/s of the model's own products alone, measure::products_rate
   measure::Limits limits;
   std::int64_t parameters = 0;
-  double weights_bytes = 0, model_bytes = 0, process_bytes = 0;
+  double weights_bytes = 0, model_bytes = 0, process_bytes = 0, growth_bytes = 0;
   std::vector<OpRow> ops;
 };
 

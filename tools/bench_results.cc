@@ -29,10 +29,15 @@ std::string precision_of(const BenchCase& point) {
   return point.integers.empty() ? precision_of(point.machine) : "int8";
 }
 
+bool runs_integers(const BenchResult& result) {
+  return !result.point.integers.empty();
+}
+
 // By the roofline.
 double least_seconds(const BenchResult& result, const std::vector<OpCost>& calls) {
   double least = 0;
-  for (const OpCost& call : calls) least += result.limits.least_seconds(call.flops, call.bytes);
+  for (const OpCost& call : calls)
+    least += result.limits.least_seconds(call.flops, call.bytes, call.integers);
   return least;
 }
 
@@ -65,6 +70,7 @@ json limits_json(const BenchResult& result) {
   return {{"threads", thread_count(result.point.machine)},
           {"fma_gflops", rounded(result.limits.fma_rate / kGiga)},
           {"gemm_gflops", rounded(result.limits.gemm_rate / kGiga)},
+          {"quantized_gflops", rounded(result.limits.quantized_rate / kGiga)},
           {"bandwidth", bandwidths}};
 }
 
@@ -135,7 +141,7 @@ std::string short_number(double value) {
 
 Table shown_rows(const std::vector<BenchResult>& results) {
   Table table{{"model", "mode", "form", "pixels", "batch", "threads", "img/s", "best img/s", "ms", "best ms",
-               "p90 ms", "spread", "GFLOP/s", "of GEMM", "of own", "model MiB", "process"},
+               "p90 ms", "spread", "GFLOP/s", "of GEMM", "of own", "model MiB", "growth", "process"},
               {}};
   for (const BenchResult& result : results) {
     const measure::Summary summary = measure::summarize(result.seconds);
@@ -145,16 +151,17 @@ Table shown_rows(const std::vector<BenchResult>& results) {
     if (!result.point.options.empty()) model += " " + result.point.options;
     if (const std::string precision = precision_of(result.point); precision != "f32")
       model += " " + precision;
-    table.rows.push_back({model, mode_of(result), result.form_ran,
-                          image_size_text(result.point.config.image_size), std::to_string(result.point.batch),
-                          std::to_string(thread_count(result.point.machine)),
-                          short_number(batch / summary.median), short_number(batch / summary.best),
-                          short_number(1e3 * summary.median), short_number(1e3 * summary.best),
-                          short_number(1e3 * summary.p90), per_cent(summary.spread),
-                          short_number(rate / kGiga), per_cent(rate / result.limits.gemm_rate),
-                          result.products_rate > 0 ? per_cent(rate / result.products_rate) : "-",
-                          fmt::format("{:.0f}", result.model_bytes / kMebi),
-                          fmt::format("{:.0f}", result.process_bytes / kMebi)});
+    table.rows.push_back(
+        {model, mode_of(result), result.form_ran, image_size_text(result.point.config.image_size),
+         std::to_string(result.point.batch), std::to_string(thread_count(result.point.machine)),
+         short_number(batch / summary.median), short_number(batch / summary.best),
+         short_number(1e3 * summary.median), short_number(1e3 * summary.best),
+         short_number(1e3 * summary.p90), per_cent(summary.spread), short_number(rate / kGiga),
+         runs_integers(result) ? "-" : per_cent(rate / result.limits.gemm_rate),
+         result.products_rate > 0 ? per_cent(rate / result.products_rate) : "-",
+         fmt::format("{:.0f}", result.model_bytes / kMebi),
+         fmt::format("{:.0f}", result.growth_bytes / kMebi),
+         fmt::format("{:.0f}", result.process_bytes / kMebi)});
   }
   return table;
 }
@@ -231,7 +238,8 @@ json row_json(const BenchResult& result) {
               {"gflops", rounded(rate / kGiga)},
               {"gemm_gflops", rounded(result.limits.gemm_rate / kGiga)},
               {"products_gflops", rounded(result.products_rate / kGiga)},
-              {"fraction_of_gemm_peak", rounded(rate / result.limits.gemm_rate)},
+              {"fraction_of_gemm_peak",
+               runs_integers(result) ? json() : json(rounded(rate / result.limits.gemm_rate))},
               {"fraction_of_products",
                result.products_rate > 0 ? json(rounded(rate / result.products_rate)) : json()},
               {"fraction_of_roofline", rounded(least_seconds(result, result.costs) / summary.best)},
@@ -239,6 +247,7 @@ json row_json(const BenchResult& result) {
               {"parameters", result.parameters},
               {"weights_mib", rounded(result.weights_bytes / kMebi)},
               {"model_mib", rounded(result.model_bytes / kMebi)},
+              {"growth_mib", rounded(result.growth_bytes / kMebi)},
               {"peak_mib", rounded(result.process_bytes / kMebi)},
               {"repeats", result.seconds.size()},
               {"times_ms", times}};

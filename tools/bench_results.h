@@ -3,12 +3,15 @@
 // A row is one JSON object (json: {"environment", "limits", "rows": […]}; jsonl: a row a line; csv: a row a
 // line without lists). Times are of one batch. `best` belongs to the fastest repeat; gflops, and what is a
 // fraction of another rate, is taken at the best time, because those rates are best ones as well:
-// - fraction_of_gemm_peak: over limits.gemm_gflops, the backend's best large f32 product in the same run
+// - fraction_of_gemm_peak: over limits.gemm_gflops, the backend's best large f32 product in the same run;
+// none
+//   for models of integers
 // - fraction_of_products: over products_gflops, the model's own matrix products alone, each at its best
 // - fraction_of_roofline: the sum of the ops' least times (measure::Limits::least_seconds) over the best time
 // - clock: device, a GPU's own events; or host
-// - model_mib: tensors: weights, activations, workspaces, input; in training gradients and moments
-// - peak_mib: the process while this row was measured
+// - model_mib: tensors: weights, also in the backend's layout, activations, workspaces, input; in training
+//   gradients and moments
+// - peak_mib: the process while this row was measured; growth_mib: over what it held before the model
 #pragma once
 
 #include <array>

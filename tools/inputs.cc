@@ -1,11 +1,13 @@
 #include "tools/inputs.h"
 
+#include <glob.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <new>
 #include <string>
 
 #include "datasets/folder_scan.h"
@@ -61,8 +63,17 @@ bool for_each_image(const fs::path& folder, const Use& use) {
   return std::all_of(files.begin(), files.end(), use);
 }
 
-bool for_each_of(const std::string& input, bool recursive, const Use& use, const Idle& idle) {
-  if (input == "-") return for_each_line(use, idle);
+// Sorted; the pattern itself where nothing matches.
+std::vector<std::string> expanded(const std::string& pattern) {
+  glob_t found{};
+  const int status = ::glob(pattern.c_str(), GLOB_NOCHECK, nullptr, &found);
+  std::vector<std::string> names(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  if (status != 0) throw std::bad_alloc();  // no other reason is left: GLOB_ERR is not asked for
+  return names;
+}
+
+bool for_each_of(const std::string& input, bool recursive, const Use& use) {
   if (std::error_code error; !fs::is_directory(input, error)) return use(input);
   return recursive ? for_each_image<fs::recursive_directory_iterator>(input, use)
                    : for_each_image<fs::directory_iterator>(input, use);
@@ -72,9 +83,22 @@ bool for_each_of(const std::string& input, bool recursive, const Use& use, const
 
 void for_each_input(const std::vector<std::string>& inputs, bool recursive, const Use& use,
                     const Idle& idle) {
+  const auto use_input = [&](const std::string& name) { return for_each_of(name, recursive, use); };
   for (const std::string& input : inputs) {
-    if (!for_each_of(input, recursive, use, idle)) return;
+    if (input == "-") {
+      if (!for_each_line(use, idle)) return;
+    } else if (is_pattern(input)) {
+      const std::vector<std::string> names = expanded(input);
+      if (!std::all_of(names.begin(), names.end(), use_input)) return;
+    } else if (!use_input(input)) {
+      return;
+    }
   }
+}
+
+bool is_pattern(const std::string& input) {
+  std::error_code error;  // a link that leads nowhere is a file of that name, too
+  return input.find_first_of("*?[") != std::string::npos && !fs::exists(fs::symlink_status(input, error));
 }
 
 }  // namespace vretnet::tools

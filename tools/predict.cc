@@ -43,11 +43,19 @@ constexpr int kLargeBuffer = 2 << 20;
 constexpr std::int64_t kUsualBatch = 8, kUsualTokens = 4096;  // of a batch whose size nobody gave
 constexpr std::size_t kAheadBytes = std::size_t(32) << 20;    // of pictures that wait beside a batch
 
+// Why there is no answer, without the file's name, which stands beside it.
+std::string reason_of_failure(const std::string& file, const vision::ImageError& error,
+                              const std::vector<std::string>& inputs) {
+  const bool is_input = std::find(inputs.begin(), inputs.end(), file) != inputs.end();
+  return is_input && is_pattern(file) ? "no file matches this pattern" : error.reason;
+}
+
 // Prints one answer an input and counts.
 class Report {
  public:
   Report(const PredictFlags& flags, const vision::Description& description)
       : format_(flags.format, description.class_names, flags.top, flags.reject_below),
+        inputs_(flags.inputs),
         say_errors_(flags.format == "text" || flags.format == "csv") {
     print(format_.begin());
   }
@@ -55,9 +63,10 @@ class Report {
     print(format_.answer(file, answer));
     ++answered_;
   }
-  void failure(const std::string& file, const DataError& error) {
-    print(format_.failure(file, error.what()));
-    if (say_errors_) say_error(error.what());
+  void failure(const std::string& file, const vision::ImageError& error) {
+    const std::string reason = reason_of_failure(file, error, inputs_);
+    print(format_.failure(file, reason));
+    if (say_errors_) say_error(fmt::format("{}: {}", file, reason));
     ++answered_;
     ++failed_;
   }
@@ -71,6 +80,7 @@ class Report {
 
  private:
   PredictionFormat format_;
+  const std::vector<std::string>& inputs_;
   bool say_errors_;
   std::size_t answered_ = 0, failed_ = 0;
 };
@@ -127,7 +137,7 @@ void predict_batches(const PredictFlags& flags, const vision::Classifier& classi
       try {
         if (item.error) std::rethrow_exception(item.error);
         report.answer(item.file, answers[next++]);
-      } catch (const DataError& error) {
+      } catch (const vision::ImageError& error) {
         report.failure(item.file, error);
       }
     }
@@ -156,7 +166,7 @@ void predict_streams(const PredictFlags& flags, const vision::Classifier& classi
           vision::classify_stream(classifier, backend, weights, options, limits, file, stream);
       progress.reset();
       report.answer(file, answer);
-    } catch (const DataError& error) {
+    } catch (const vision::ImageError& error) {
       progress.reset();
       report.failure(file, error);
     }
@@ -187,6 +197,12 @@ int predict(const PredictFlags& flags) {
     throw UsageError(fmt::format("{}: not with --stream, which reads every image at its own size", flag));
   }
   vision::Classifier classifier = load(flags);
+  if (flags.confident && classifier.description.temperature == 1) {  // of a file that says none
+    say(
+        fmt::format("warning: --confident: the confidence of {0} is not calibrated; calibrate it with: "
+                    "vretnet eval -m {0} -d DATA --calibrate",
+                    flags.model));
+  }
   const std::unique_ptr<Backend> backend = make_machine(flags.machine);
   const bool integers = runs_integers(flags.machine, *backend, flags.model, !classifier.quantized.empty());
   const model::BoundWeights weights(*backend, classifier.model->parameters(), classifier.values,
@@ -207,7 +223,8 @@ int predict(const PredictFlags& flags) {
 Command predict_command() {
   return {"predict", "classify images: files, folders, a list on stdin", [](CLI::App& app) -> Work {
             auto flags = std::make_shared<PredictFlags>();
-            app.add_option("inputs", flags->inputs, "images, folders, or - for a list of files on stdin")
+            app.add_option("inputs", flags->inputs,
+                           "images, folders, quoted patterns ('*.jpg'), or - for a list of files on stdin")
                 ->required()
                 ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
             app.add_option("-m,--model,--checkpoint", flags->model, "a model file")->required();

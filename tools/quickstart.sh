@@ -19,7 +19,7 @@ fi
 
 echo
 echo "== the 10,000 test images"
-"$vretnet" eval -m "$run/last.safetensors" -d fashion-mnist -o "$run/test"
+"$vretnet" eval -m "$run/last.safetensors" -d fashion-mnist -o "$run/test" --fail-under 0.9
 
 echo
 echo "== a few of them as PNG files"

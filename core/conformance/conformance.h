@@ -33,8 +33,10 @@ struct Result {
 
 // Runs the case on the backend and holds every output element against the reference in double, under a bound
 // of `slack` · u · (the roundings that reach the element, core/backends/reference/tracked.h), u the dtype's
-// unit roundoff (in bf16 f32's, of which a rounding to bf16 counts 2^16); slack 4 leaves room for another
-// order of summation, in bf16, where the roundings of stored values decide, 1.25 for their second order. NaN,
+// unit roundoff (in bf16 f32's, of which a rounding to bf16 counts 2^16). The roundings are counted, the
+// slack is chosen. 4: of a sum of K terms of like size about (K + 1) / 2 · Σ|t| is counted and another order
+// may lose (K − 1) · Σ|t|, twice that; twice again for other formulas. check_bound_is_sharp shows what it
+// still notices. In bf16, where the roundings of stored values decide, 1.25 for their second order. NaN,
 // infinities, writes outside the outputs and changed inputs do not pass either. The workspace is as small as
 // the backend asked for and full of NaN. Views that may be of either dtype take turns, by the case's name.
 constexpr double kSlack = 4, kSlackInBf16 = 1.25;

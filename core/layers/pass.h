@@ -68,6 +68,9 @@ class Pass {
     // Training: blocks keep their input only and run forward again in backward; the same numbers in less
     // memory.
     bool checkpoint_activations = false;
+    // For hunting bugs: activation memory is NaN until it is made use of and again once it is given back, so
+    // that a layer that reads too early or too late shows in the result.
+    bool poison_released = false;
   };
   // `weights` and `gradients` are flat arrays laid out by `table`, weights in options.dtype, gradients in
   // wide_of(it), as are the tables; gradients may be empty for inference.

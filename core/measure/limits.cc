@@ -21,12 +21,8 @@ constexpr double kTriadBytes[] = {0.75 * kMebi, 3 * kMebi, 12 * kMebi, 192 * kMe
 constexpr std::int64_t kFewest = 3;
 
 double best_seconds(Backend& backend, const ops::Op& op, double seconds) {
-  const auto times = repeat(
-      [&] {
-        backend.run(op);
-        backend.synchronize();
-      },
-      {.warm_up = 1, .repeats = kFewest, .seconds = seconds, .machine = &backend});
+  const auto times = repeat([&] { backend.run(op); },
+                            {.warm_up = 1, .repeats = kFewest, .seconds = seconds, .machine = &backend});
   return *std::min_element(times.begin(), times.end());
 }
 
@@ -48,8 +44,8 @@ double product_seconds(Backend& backend, ops::Op product, double seconds) {
 }
 
 // y = x·Wᵀ of growing size, until one takes so long that a larger one would not be worth its time: a slow
-// backend is at its best early.
-double gemm_rate(Backend& backend, double seconds) {
+// backend is at its best early. Weights are kept in the backend's layout, as in inference.
+double gemm_rate(Backend& backend, bool integers, double seconds) {
   struct Shape {
     std::int64_t m, n, k;
   };
@@ -57,8 +53,21 @@ double gemm_rate(Backend& backend, double seconds) {
   for (const Shape s : {Shape{256, 256, 256}, {1024, 1024, 1024}, {1576, 3072, 768}, {2048, 2048, 2048}}) {
     const Allocation x = random_matrix(backend, s.m, s.k), weight = random_matrix(backend, s.n, s.k);
     const Allocation y(backend, DType::f32, {s.m, s.n});
-    const double time = product_seconds(
-        backend, ops::Gemm{.a = x.view(), .b = weight.view().transposed(), .y = y.view()}, seconds / 4);
+    ops::Op product =
+        ops::Gemm{.a = x.view(), .b = weight.view().transposed(), .y = y.view(), .constant_b = true};
+    const Allocation bytes(backend, DType::s8, {s.n, s.k}), a_scale(backend, DType::f32, {1}),
+        b_scale(backend, DType::f32, {s.n});
+    if (integers) {
+      backend.fill(a_scale.view(), 1.0 / 127);
+      backend.fill(b_scale.view(), 1.0 / 127);
+      backend.fill(bytes.view(), 100);
+      product = ops::QuantizedGemm{.a = x.view(),
+                                   .b = bytes.view().transposed(),
+                                   .y = y.view(),
+                                   .a_scale = a_scale.view(),
+                                   .b_scale = b_scale.view()};
+    }
+    const double time = product_seconds(backend, product, seconds / 4);
     best = std::max(best, 2 * static_cast<double>(s.m) * static_cast<double>(s.n * s.k) / time);
     if (time > seconds / 4) break;
   }
@@ -76,12 +85,13 @@ std::string layout_of(const Product& op) {
     text += "; ";
   }
   if constexpr (requires { op.write; }) text += op.write == ops::Write::accumulate ? "+=" : "=";
+  if constexpr (requires { op.constant_b; }) text += op.constant_b ? " kept" : "";
   return text;
 }
 
 // Without bias, activation, residual.
 ops::Gemm bare(const ops::Gemm& op) {
-  return {.a = op.a, .b = op.b, .y = op.y, .alpha = op.alpha, .write = op.write};
+  return {.a = op.a, .b = op.b, .y = op.y, .alpha = op.alpha, .constant_b = op.constant_b, .write = op.write};
 }
 ops::QuantizedGemm bare(const ops::QuantizedGemm& op) {
   return {.a = op.a, .b = op.b, .y = op.y, .a_scale = op.a_scale, .b_scale = op.b_scale};
@@ -89,17 +99,19 @@ ops::QuantizedGemm bare(const ops::QuantizedGemm& op) {
 
 }  // namespace
 
-double Limits::least_seconds(double flops, double bytes) const {
+double Limits::least_seconds(double flops, double bytes, bool integers) const {
   double rate = bandwidths.front().rate;
   for (const Bandwidth& each : bandwidths) {
     if (each.bytes <= bytes) rate = each.rate;
   }
-  return std::max(flops / (promised ? fma_rate : gemm_rate), bytes / rate);
+  const double arithmetic = promised ? fma_rate : integers && quantized_rate > 0 ? quantized_rate : gemm_rate;
+  return std::max(flops / arithmetic, bytes / rate);
 }
 
 void Limits::improve(const Limits& again) {
   fma_rate = std::max(fma_rate, again.fma_rate);
   gemm_rate = std::max(gemm_rate, again.gemm_rate);
+  quantized_rate = std::max(quantized_rate, again.quantized_rate);
   for (std::size_t i = 0; i < bandwidths.size(); ++i) {
     bandwidths[i].rate = std::max(bandwidths[i].rate, again.bandwidths[i].rate);
   }
@@ -107,7 +119,8 @@ void Limits::improve(const Limits& again) {
 
 Limits measure_limits(Backend& backend, int threads, double seconds) {
   Limits limits;
-  limits.gemm_rate = gemm_rate(backend, seconds);
+  limits.gemm_rate = gemm_rate(backend, false, seconds);
+  if (backend.favours_integers()) limits.quantized_rate = gemm_rate(backend, true, seconds);
   if (const Peaks peaks = backend.peaks(); peaks.flops > 0) {
     limits.promised = true;
     limits.fma_rate = peaks.flops;

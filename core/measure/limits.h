@@ -16,7 +16,8 @@ struct Bandwidth {
 struct Limits {
   double fma_rate = 0;    // FLOP/s of independent f32 multiply-adds in registers, all threads together
   bool promised = false;  // fma_rate and the bandwidth are the device's properties, which nobody measured
-  double gemm_rate = 0;   // FLOP/s of the backend's Gemm, the best of some large products
+  double gemm_rate = 0;  // FLOP/s of the backend's Gemm in f32, the best of some large products, weights kept
+  double quantized_rate = 0;          // the same of QuantizedGemm; 0 where the backend does not favour it
   std::vector<Bandwidth> bandwidths;  // of the triad x = y + a·z, from what fits into caches to what does not
 
   double memory_rate() const { return bandwidths.back().rate; }
@@ -24,8 +25,8 @@ struct Limits {
   // The roofline: the least seconds for work of so many FLOPs and bytes, max(flops / gemm_rate, bytes /
   // bandwidth), with the bandwidth of the largest measured amount that is not larger than `bytes`. (So an op
   // whose operands fit into the cache is held against the cache.) Where limits are promised, fma_rate takes
-  // gemm_rate's place.
-  double least_seconds(double flops, double bytes) const;
+  // gemm_rate's place; of products of integers, quantized_rate.
+  double least_seconds(double flops, double bytes, bool integers = false) const;
 
   // Takes the better of each rate: a limit can only be measured too low, by what else the machine does.
   void improve(const Limits& again);

@@ -21,7 +21,7 @@ class ObservedBackend : public BackendDecorator {
   void release(void* data) override;
 
   // Memory that was asked of the backend: weights, activations, gradients, moments, tables, workspaces. What
-  // a backend keeps for itself (compiled kernels, weights in another layout) is not in it.
+  // a backend keeps for itself (Backend::kept_bytes, compiled kernels) is not in it.
   std::size_t bytes() const { return bytes_; }
   std::size_t peak_bytes() const { return peak_bytes_; }
 

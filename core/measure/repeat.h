@@ -13,7 +13,7 @@ struct RepeatOptions {
   std::int64_t warm_up = 2;  // runs that are not counted: plans, compiled kernels, pages, clock
   std::int64_t repeats = 10;
   double seconds = 0.5;        // goes on until so much was measured, but not beyond kMostRepeats
-  Backend* machine = nullptr;  // whose own clock, where it has one, times the runs; else the host's does
+  Backend* machine = nullptr;  // waited for; its own clock, where it has one, times the runs, else the host's
 };
 inline constexpr std::int64_t kMostRepeats = 1000;
 

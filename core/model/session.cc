@@ -32,6 +32,15 @@ bool passes_in_bands(const Model& model, const Backend& backend, const layers::P
          model.why_not_streamable().empty();
 }
 
+std::unique_ptr<Arena> make_arena(Backend& backend, const Buffer* memory,
+                                  const layers::Pass::Options& options) {
+  if (!options.poison_released) return std::make_unique<Arena>(memory);
+  // All ones is a NaN in every float type: a block may come back as any of them.
+  const auto poison = [&backend](const View& bytes) { backend.fill(bytes, -1); };
+  poison(View(memory, DType::s8, {static_cast<std::int64_t>(memory->bytes)}));
+  return std::make_unique<Arena>(memory, poison);
+}
+
 bool passes_in_pieces(const Backend& backend, const layers::Pass::Options& options) {
   return infers_on_a_cpu(backend, options) && options.piece_bytes > 0;
 }
@@ -108,7 +117,7 @@ void Session::make_room(std::int64_t batch, std::size_t peak) {
     arena_.reset();
     memory_ = Allocation();
     memory_ = Allocation(backend_, peak);
-    arena_ = std::make_unique<Arena>(memory_.buffer());
+    arena_ = make_arena(backend_, memory_.buffer(), options_);
   }
 }
 
@@ -294,7 +303,7 @@ void Stream::plan(std::int64_t patch_rows) {
     arena_.reset();
     memory_ = Allocation();
     memory_ = Allocation(backend_, measured.peak_bytes());
-    arena_ = std::make_unique<Arena>(memory_.buffer());
+    arena_ = make_arena(backend_, memory_.buffer(), options_);
   }
   planned_.push_back(patch_rows);
 }

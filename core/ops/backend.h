@@ -48,6 +48,8 @@ class Backend {
   // Weights changed, by an upload or by an optimizer's step: copies of constant operands (Gemm::constant_b)
   // are old.
   virtual void weights_changed() {}
+  // Bytes that it keeps beside what was asked of allocate: weights in another layout.
+  virtual std::size_t kept_bytes() const { return 0; }
   // Whether QuantizedGemm is faster here than the same Gemm: what `--precision auto` goes by.
   virtual bool favours_integers() const { return false; }
   virtual void synchronize() {}

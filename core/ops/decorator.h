@@ -16,6 +16,7 @@ class BackendDecorator : public Backend {
   void run(const ops::Op& op) override { inner_.run(op); }
   std::size_t workspace_bytes(const ops::Op& op) const override { return inner_.workspace_bytes(op); }
   void weights_changed() override { inner_.weights_changed(); }
+  std::size_t kept_bytes() const override { return inner_.kept_bytes(); }
   bool favours_integers() const override { return inner_.favours_integers(); }
   void synchronize() override { inner_.synchronize(); }
   bool records() const override { return inner_.records(); }

@@ -12,8 +12,9 @@ constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kExpectedBlocks = 1024;  // reserved up front, so that a step does not grow the lists
 }  // namespace
 
-Arena::Arena(const Buffer* buffer)
+Arena::Arena(const Buffer* buffer, OnRelease on_release)
     : buffer_(buffer ? buffer : &measuring_),
+      on_release_(std::move(on_release)),
       capacity_(buffer ? buffer->bytes : std::numeric_limits<std::size_t>::max()) {
   blocks_.reserve(kExpectedBlocks);
   by_offset_.reserve(kExpectedBlocks);
@@ -54,6 +55,10 @@ void Arena::release(int slot) {
   if (--block.owners > 0) return;
   in_use_ -= block.bytes;
   by_offset_.erase(std::find(by_offset_.begin(), by_offset_.end(), slot));
+  if (on_release_) {
+    on_release_(View(buffer_, DType::s8, {static_cast<std::int64_t>(block.bytes)},
+                     static_cast<std::int64_t>(block.offset)));
+  }
 }
 
 Tensor::Tensor(const Tensor& other) : arena_(other.arena_), block_(other.block_), view_(other.view_) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "core/tensor/view.h"
@@ -17,7 +18,10 @@ class Tensor;
 class Arena {
  public:
   // While measuring (`buffer` null) offsets have no bound; otherwise running out is a broken promise.
-  explicit Arena(const Buffer* buffer = nullptr);
+  // `on_release`, where given, sees the bytes of every block that its last owner gives back, [bytes] of s8;
+  // it must not throw.
+  using OnRelease = std::function<void(const View& bytes)>;
+  explicit Arena(const Buffer* buffer = nullptr, OnRelease on_release = {});
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
@@ -36,6 +40,7 @@ class Arena {
 
   Buffer measuring_;
   const Buffer* buffer_;
+  OnRelease on_release_;
   std::size_t capacity_;
   std::vector<Block> blocks_;   // slots, addressed by index; never shrinks
   std::vector<int> by_offset_;  // used slots in order of their offset

@@ -32,6 +32,10 @@ TEST_F(PredictTest, JsonLinesAnswerEveryInputInItsOrder) {
     EXPECT_EQ(line.size(), 2u) << line;
     EXPECT_FALSE(line.at("error").get<std::string>().empty());
   }
+  // The file's name stands beside the reason, not in it.
+  EXPECT_EQ(json::parse(lines[1]).at("error"), "not an image: unknown signature 'hello, n'");
+  EXPECT_EQ(json::parse(lines[2]).at("error"), "cannot be read: No such file or directory");
+  EXPECT_EQ(result.err, "");
   const json first = json::parse(lines[0]);
   ASSERT_EQ(first.at("top").size(), 2u);
   EXPECT_EQ(first.at("label"), first.at("top")[0].at("label"));
@@ -74,8 +78,7 @@ TEST_F(PredictTest, TheFourFormatsSayTheSame) {
 TEST_F(PredictTest, UnreadableInputsAreNamedOnStderrInText) {
   const ProgramResult result = vretnet({"predict", "-m", model_, "broken.png"});
   EXPECT_EQ(result.exit_code, 3);
-  EXPECT_THAT(result.err, HasSubstr("error: "));
-  EXPECT_THAT(result.err, HasSubstr("broken.png"));
+  EXPECT_EQ(result.err, "error: broken.png: not an image: unknown signature 'hello, n'\n");
   EXPECT_EQ(lines_of(result.out).size(), 1u);
 }
 
@@ -94,6 +97,44 @@ TEST_F(PredictTest, FoldersAndListsOnStdin) {
   EXPECT_EQ(files_of({"-r", "photos"}).size(), 10u);
   EXPECT_EQ(files_of({"-"}, "photos/ant/00.png\nphotos/ant/01.png\r\n\nphotos/ant/02.png"), ants);
   EXPECT_EQ(files_of({"photos/ant/00.png", "-"}, "photos/ant/01.png\nphotos/ant/02.png\n"), ants);
+}
+
+// Quoted, so that no shell has expanded them.
+TEST_F(PredictTest, PatternsAreExpanded) {
+  const auto files_of = [&](const Arguments& inputs, int exit_code = 0, const std::string& lines = "") {
+    const ProgramResult result =
+        vretnet(Arguments{"predict", "-m", model_, "--format", "jsonl"} + inputs, {.stdin_text = lines});
+    EXPECT_EQ(result.exit_code, exit_code) << result.err;
+    std::vector<std::string> files;
+    for (const std::string& line : lines_of(result.out)) files.push_back(json::parse(line).at("file"));
+    return files;
+  };
+  const std::vector<std::string> ants{"photos/ant/00.png", "photos/ant/01.png", "photos/ant/02.png"};
+  EXPECT_EQ(files_of({"photos/ant/*.png"}), ants);
+  EXPECT_EQ(files_of({"photos/ant/0[0-2].*"}), ants);
+  EXPECT_EQ(files_of({"photos/a?t/*.png", "photos/cat/*2.png"}),
+            (ants + std::vector<std::string>{"photos/cat/02.png"}));
+  EXPECT_EQ(files_of({"photos/a*"}), ants) << "a folder that matches gives its images";
+
+  write_photo(folder_ / "a[0-9].png", 0, 1, 9, 9);
+  write_photo(folder_ / "a1.png", 0, 2, 9, 9);
+  EXPECT_EQ(files_of({"a[0-9].png"}), std::vector<std::string>{"a[0-9].png"}) << "a file of that very name";
+  EXPECT_EQ(files_of({"-"}, 3, "photos/ant/*.png\n"), std::vector<std::string>{"photos/ant/*.png"})
+      << "a list names files";
+}
+
+// Such a pattern has its line like every input, and the others are answered.
+TEST_F(PredictTest, APatternWithoutMatchesIsNamed) {
+  const Arguments inputs = {"photos/*.webp", "photos/ant/00.png"};
+  const ProgramResult lines = vretnet(Arguments{"predict", "-m", model_, "--format", "jsonl"} + inputs);
+  EXPECT_EQ(lines.exit_code, 3);
+  ASSERT_EQ(lines_of(lines.out).size(), 2u) << lines.out;
+  const json first = json::parse(lines_of(lines.out)[0]);
+  EXPECT_EQ(first, (json{{"file", "photos/*.webp"}, {"error", "no file matches this pattern"}}));
+  EXPECT_TRUE(json::parse(lines_of(lines.out)[1]).contains("label"));
+  const ProgramResult text = vretnet(Arguments{"predict", "-m", model_} + inputs);
+  EXPECT_EQ(text.exit_code, 3);
+  EXPECT_EQ(text.err, "error: photos/*.webp: no file matches this pattern\n");
 }
 
 TEST_F(PredictTest, NoInputIsADataError) {
@@ -186,6 +227,26 @@ TEST_F(PredictTest, ConfidentStopsReading) {
   write_file(folder_ / "tall.png", bytes);
   EXPECT_TRUE(ask("0").contains("part_read"));
   expect_error({"predict", "-m", causal, "--confident", "0.5", "tall.png"}, 2, {"--confident", "--stream"});
+}
+
+TEST_F(PredictTest, ConfidentWarnsOfAModelThatIsNotCalibrated) {
+  const std::string causal = write_model("causal.safetensors", "causal").string();
+  const auto warnings = [&](const Arguments& flags) {
+    const ProgramResult result =
+        vretnet(Arguments{"predict", "-m", causal, "--stream", "photos/ant/00.png"} + flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(lines_of(result.out).size(), 1u) << result.out;
+    return lines_of(result.err);
+  };
+  const std::vector<std::string> lines = warnings({"--confident", "0.9"});
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_THAT(lines[0], ::testing::StartsWith("warning: "));
+  EXPECT_THAT(lines[0], HasSubstr("not calibrated"));
+  EXPECT_THAT(lines[0], HasSubstr("vretnet eval -m " + causal + " -d DATA --calibrate"));
+  EXPECT_TRUE(warnings({}).empty()) << "nothing depends on the confidence";
+  const ProgramResult calibrated = vretnet({"eval", "-m", causal, "-d", "photos", "--calibrate"});
+  ASSERT_EQ(calibrated.exit_code, 0) << calibrated.err;
+  EXPECT_TRUE(warnings({"--confident", "0.9"}).empty());
 }
 
 // Pieces of several rows give what single rows give, and the progress shows the answer so far.

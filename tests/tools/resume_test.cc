@@ -52,8 +52,8 @@ class ResumeTest : public ToolTest {
     return {"train", "--resume", run, "--save-every-steps", save_every};  // -t is the run's own
   }
 
-  ProgramResult whole_run() {
-    const ProgramResult result = vretnet(recipe("whole"));
+  ProgramResult whole_run(const Arguments& more = {}) {
+    const ProgramResult result = vretnet(recipe("whole") + more);
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return result;
   }
@@ -82,6 +82,32 @@ class ResumeTest : public ToolTest {
       EXPECT_NO_THROW(model::SafetensorsFile(folder_ / run / "last.state.safetensors"));
     }
   }
+
+  // Where last.state.safetensors stands, counted from the start of the run.
+  struct Standing {
+    std::int64_t epoch = 0, step = 0, images = 0;
+    // As train says it.
+    std::string text() const {
+      return "epoch " + std::to_string(epoch + 1) + ", step " + std::to_string(step);
+    }
+  };
+  Standing standing(const std::string& run) const {
+    const model::SafetensorsFile state(folder_ / run / "last.state.safetensors");
+    const json position = json::parse(state.metadata().at("position"));
+    Standing result{position.at("epoch"), position.at("step"), position.at("images")};
+    result.images += result.epoch * trained_images("whole") / epochs("whole");
+    return result;
+  }
+  std::int64_t epochs(const std::string& run) const {
+    return std::int64_t(lines_of(text_of_file(folder_ / run / "metrics.csv")).size()) - 1;
+  }
+  // By all parts of a run together, those that were trained on twice counted twice.
+  std::int64_t trained_images(const std::string& run) const {
+    return json::parse(text_of_file(folder_ / run / "timing.json")).at("images");
+  }
+
+  // A model that is large enough for two threads to sum otherwise than one.
+  inline static const Arguments kSharedWork = {"--width", "64"};
 
   bool saved(const std::string& run) const { return fs::exists(folder_ / run / "last.state.safetensors"); }
 };
@@ -132,16 +158,20 @@ TEST_F(ResumeTest, StopsAndContinuesAfterSignals) {
 }
 
 TEST_F(ResumeTest, LosesNothingToKillAtTwentyRandomMoments) {
-  const auto length = whole_run().time;
+  auto length = whole_run().time;
   Random random(2026);
+  constexpr std::int64_t kStepImages = 2 * 8;  // --accumulate, --batch-size
   int kills = 0, kills_while_training = 0;
+  std::int64_t steps_kept = 0;
   for (int run_number = 0; kills < 20 && run_number < 40; ++run_number) {
     const std::string run = "killed" + std::to_string(run_number);
     const char* save_every[] = {"1", "2", "3"};
     const char* workers[] = {"0", "1", "4"};
+    std::int64_t again = 0;  // images of the steps that a kill had counted, but not saved
     for (;;) {
       const bool begun = saved(run);
       if (!begun) fs::remove_all(folder_ / run);  // died before its first save: nothing to continue
+      const Standing before = begun ? standing(run) : Standing();
       const std::string every = save_every[random.below(3)];
       ProgramOptions options{.signal = SIGKILL};
       if (kills >= 20) options.signal = 0;
@@ -149,19 +179,91 @@ TEST_F(ResumeTest, LosesNothingToKillAtTwentyRandomMoments) {
       const ProgramResult result = vretnet(
           (begun ? resume(run, every) : recipe(run, every)) + Arguments{"-j", workers[random.below(3)]},
           options);
+      // A run that began anew would end in the same bytes, too: it must go on where the last save stands.
+      const bool resumed = result.err.find("resumed ") != std::string::npos;
+      if (resumed) {
+        EXPECT_TRUE(begun);
+        EXPECT_THAT(result.err,
+                    HasSubstr("resumed " + run + "/last.state.safetensors: " + before.text() + "\n"));
+      }
       if (result.signal == SIGKILL) {
         ++kills;
-        kills_while_training += saved(run);
         expect_whole_files(run);
+        if (!saved(run)) continue;
+        ++kills_while_training;
+        const Standing after = standing(run);
+        EXPECT_GE(after.step, before.step);
+        steps_kept += before.step;
+        // timing.json is written first: a kill between the two counts what is then trained on again.
+        const std::int64_t ahead = trained_images(run) - again - after.images;
+        EXPECT_GE(ahead, 0);
+        EXPECT_LE(ahead, std::stoll(every) * kStepImages) << "more than the steps since the last save";
+        again += ahead;
         continue;
       }
       ASSERT_EQ(result.exit_code, 0) << result.err;
+      EXPECT_EQ(resumed, begun);
+      // The first run may have been slow for reasons of its own: later moments would all miss.
+      if (!begun) length = std::min(length, result.time);
       break;
     }
+    EXPECT_EQ(trained_images(run), trained_images("whole") + again) << "no saved step is taken again";
     expect_same_as_whole(run);
   }
+  EXPECT_GT(steps_kept, 0) << "no kill came after a step that a resume began with";
   EXPECT_GE(kills, 20);
   EXPECT_GE(kills_while_training, 5) << "the moments missed the work";
+}
+
+// Threads share sums, each a part of its own, whichever comes first.
+TEST_F(ResumeTest, EndsInTheSameBytesOnTwoThreads) {
+  const Arguments threads = kSharedWork + Arguments{"-t", "2"};
+  whole_run(threads);
+  EXPECT_EQ(json::parse(text_of_file(folder_ / "whole/env.json")).at("threads"), 2);
+  for (const int signal : {SIGINT, SIGKILL}) {
+    const std::string run = signal == SIGINT ? "interrupted" : "killed";
+    ProgramOptions options{.signal = signal};
+    options.signal_when = [&] { return fs::exists(folder_ / run / "metrics.csv") && epochs(run) >= 1; };
+    const ProgramResult stopped = vretnet(recipe(run) + threads, options);
+    ASSERT_TRUE(signal == SIGINT ? stopped.exit_code == 130 : stopped.signal == SIGKILL) << stopped.err;
+    const Standing before = standing(run);
+    EXPECT_GT(before.step, 0);
+    const ProgramResult end = vretnet(resume(run));
+    ASSERT_EQ(end.exit_code, 0) << end.err;
+    EXPECT_THAT(end.err, HasSubstr(before.text() + "\n"));
+    EXPECT_THAT(end.err, HasSubstr("2 threads"));
+    EXPECT_THAT(end.err, Not(HasSubstr("warning: results may differ")));
+    expect_same_as_whole(run);
+  }
+}
+
+// What is drawn — order, augmentation, mixing, paths dropped — is drawn for an image or a step, not for a
+// thread.
+TEST_F(ResumeTest, WhatIsDrawnDoesNotDependOnThreads) {
+  const auto losses = [&](const std::string& run, const Arguments& flags) {
+    const ProgramResult result = vretnet(recipe(run, "0") + kSharedWork + flags);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    std::vector<double> values;
+    for (const std::string& line : lines_of(text_of_file(folder_ / run / "metrics.jsonl"))) {
+      values.push_back(json::parse(line).at("train_loss"));
+    }
+    return values;
+  };
+  const std::vector<double> one = losses("one", {"-t", "1", "-j", "1"}),
+                            two = losses("two", {"-t", "2", "-j", "4"}),
+                            other = losses("other", {"-t", "1", "--seed", "43"});
+  ASSERT_GE(one.size(), 3u);
+  ASSERT_EQ(two.size(), one.size());
+  ASSERT_EQ(other.size(), one.size());
+  EXPECT_FALSE(text_of_file(folder_ / "one/last.safetensors") ==
+               text_of_file(folder_ / "two/last.safetensors"))
+      << "not a bit differs: there was nothing to share";
+  double largest = 0;
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    EXPECT_NEAR(two[i], one[i], 1e-4 * one[i]) << "epoch " << i + 1;
+    largest = std::max(largest, std::abs(other[i] - one[i]) / one[i]);
+  }
+  EXPECT_GT(largest, 5e-3) << "another draw shows in these losses";
 }
 
 TEST_F(ResumeTest, AStopWithoutSavesWithinEpochs) {

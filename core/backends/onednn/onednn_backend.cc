@@ -63,6 +63,7 @@ class OnednnBackend final : public Backend {
 
   bool favours_integers() const override { return onednn::multiplies_bytes(); }
   void weights_changed() override { primitives_.packed_weights().clear(); }
+  std::size_t kept_bytes() const override { return primitives_.packed_weights().bytes(); }
 
   void* allocate(std::size_t bytes) override { return allocate_memory(bytes); }
   void release(void* data) override {

@@ -25,10 +25,15 @@ class PackedWeights {
     }
     Memory data(static_cast<float*>(allocate_memory(layout.get_size() + more)));
     pack(data.get());
-    return copies_.emplace(x.data<void>(), Copy{x.stride(0), x.stride(1), layout, std::move(data)})
-        ->second.data.get();
+    Copy copy{x.stride(0), x.stride(1), layout, std::move(data), layout.get_size() + more};
+    return copies_.emplace(x.data<void>(), std::move(copy))->second.data.get();
   }
 
+  std::size_t bytes() const {
+    std::size_t sum = 0;
+    for (const auto& [address, copy] : copies_) sum += copy.bytes;
+    return sum;
+  }
   void clear() { copies_.clear(); }
   // Of matrices in this memory only: it is given back, and may come again as another's.
   void forget(const void* begin, std::size_t bytes) {
@@ -47,6 +52,7 @@ class PackedWeights {
     std::int64_t row_stride, column_stride;  // of x: a matrix and its transpose begin at one address
     dnnl::memory::desc layout;
     Memory data;
+    std::size_t bytes;
     bool is_of(const View& x, const dnnl::memory::desc& wanted) const {
       return row_stride == x.stride(0) && column_stride == x.stride(1) && layout == wanted;
     }

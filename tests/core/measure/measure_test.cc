@@ -50,6 +50,7 @@ TEST(Limits, GemmStaysBelowTheMultiplyAdds) {
   const Limits limits = measure_limits(*backend, 1, 0.05);
   EXPECT_GT(limits.gemm_rate, 0.01 * limits.fma_rate);
   EXPECT_LT(limits.gemm_rate, 1.3 * limits.fma_rate) << "1 but for a clock that changes";
+  EXPECT_EQ(limits.quantized_rate > 0, backend->favours_integers());
   ASSERT_EQ(limits.bandwidths.size(), 4u);
   EXPECT_GT(limits.bandwidths.front().rate, 0.8 * limits.memory_rate());
 }
@@ -59,6 +60,9 @@ TEST(Limits, RooflineIsTheSlowerOfArithmeticAndMemory) {
   EXPECT_DOUBLE_EQ(limits.least_seconds(40000, 9600), 960) << "at 10 bytes a second, not 40 s of arithmetic";
   EXPECT_DOUBLE_EQ(limits.least_seconds(40000, 120), 40) << "arithmetic, not 2.4 s of memory";
   EXPECT_DOUBLE_EQ(limits.least_seconds(24, 64), 64.0 / 50) << "64 bytes fit into the smallest cache";
+  const Limits with_integers{.gemm_rate = 1000, .quantized_rate = 4000, .bandwidths = {{100, 50}}};
+  EXPECT_DOUBLE_EQ(with_integers.least_seconds(40000, 10, true), 10);
+  EXPECT_DOUBLE_EQ(with_integers.least_seconds(40000, 10), 40);
 }
 
 TEST(Limits, TheBetterOfTwoMeasurementsCounts) {

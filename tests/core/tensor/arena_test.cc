@@ -41,6 +41,23 @@ TEST(Arena, BorrowedViewsOwnNothing) {
   EXPECT_TRUE(copy);
 }
 
+TEST(Arena, SaysWhatIsGivenBackAndWhen) {
+  std::vector<char> memory(256);
+  const Buffer buffer{memory.data(), memory.size()};
+  std::vector<View> released;
+  Arena arena(&buffer, [&](const View& bytes) { released.push_back(bytes); });
+  const Tensor first = arena.make(DType::f32, {4});
+  Tensor second = arena.make(DType::f64, {9});
+  Tensor copy = second.with_view(second.view().slice(0, 3, 2));
+  second = Tensor();
+  EXPECT_TRUE(released.empty()) << "a copy still owns the block";
+  copy = Tensor();
+  ASSERT_EQ(released.size(), 1u);
+  EXPECT_EQ(released[0].data<char>(), memory.data() + 64);
+  EXPECT_EQ(released[0].dtype(), DType::s8);
+  EXPECT_EQ(released[0].shape(), (Shape{128}));
+}
+
 // Random lives: blocks never overlap, the same calls give the same offsets, and the measured peak suffices.
 TEST(Arena, WhatADryRunMeasuresIsEnough) {
   const auto live = [](Arena& arena, std::vector<std::int64_t>& offsets) {

@@ -1,12 +1,14 @@
-// A step of training, an inference and a row of a stream take no memory of ours: operator new and
-// posix_memalign are replaced in this program and count.
+// A step of training, an inference and a row of a stream take no memory of ours: operator new, posix_memalign
+// and aligned_alloc are replaced in this program and count.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <new>
 
+#include "core/ops/decorator.h"
 #include "tests/core/training/support.h"
 
 // The bounds of this program's code, given by the linker. Libraries are linked statically into it, oneDNN and
@@ -19,14 +21,17 @@ namespace {
 std::atomic<bool> counting = false;
 std::atomic<long> own_allocations = 0, other_allocations = 0;
 
-void* allocate(std::size_t bytes, std::size_t alignment, const void* caller) {
+// Null where there is none. By memalign, which nothing here replaces.
+void* allocate_if_any(std::size_t bytes, std::size_t alignment, const void* caller) {
   if (counting) {
     const auto* place = static_cast<const char*>(caller);
     ++(place >= __executable_start && place < etext ? own_allocations : other_allocations);
   }
-  const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-  void* memory =
-      alignment > alignof(std::max_align_t) ? std::aligned_alloc(alignment, rounded) : std::malloc(rounded);
+  return alignment > alignof(std::max_align_t) ? memalign(alignment, bytes) : std::malloc(bytes);
+}
+
+void* allocate(std::size_t bytes, std::size_t alignment, const void* caller) {
+  void* memory = allocate_if_any(std::max<std::size_t>(bytes, 1), alignment, caller);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
@@ -76,13 +81,11 @@ void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
 // What backends take their memory by.
 extern "C" [[gnu::noinline]] int posix_memalign(void** memory, std::size_t alignment,
                                                 std::size_t bytes) noexcept {
-  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  if (counting) {
-    const auto* place = static_cast<const char*>(__builtin_return_address(0));
-    ++(place >= __executable_start && place < etext ? own_allocations : other_allocations);
-  }
-  *memory = std::aligned_alloc(alignment, rounded);
+  *memory = allocate_if_any(bytes, alignment, __builtin_return_address(0));
   return *memory ? 0 : ENOMEM;
+}
+extern "C" [[gnu::noinline]] void* aligned_alloc(std::size_t alignment, std::size_t bytes) noexcept {
+  return allocate_if_any(bytes, alignment, __builtin_return_address(0));
 }
 
 namespace vretnet::training {
@@ -105,6 +108,38 @@ TEST(Allocation, TheCounterCounts) {
   static std::vector<double>* volatile kept = nullptr;
   EXPECT_EQ(count([] { kept = new std::vector<double>(100); }).own, 2);
   delete kept;
+}
+
+// Takes memory for every op, as a layer would that makes a tensor beside the arena.
+class TakesMemory : public BackendDecorator {
+ public:
+  using BackendDecorator::BackendDecorator;
+  void run(const ops::Op& op) override {
+    inner().release(inner().allocate(64));
+    inner().run(op);
+    ++ops;
+  }
+  long ops = 0;
+};
+
+TEST(Allocation, TensorsThatAStepMakesBesideTheArenaAreCounted) {
+  for (const std::string name : {"reference", "onednn"}) {
+    TinyRun run({}, 24, 4, name);
+    TakesMemory backend(*run.backend);
+    const Allocation gradients(backend, DType::f32, run.trainer.weights().shape());
+    model::Session session(*run.model, backend, run.trainer.weights(), gradients.view(),
+                           {.mode = layers::Mode::training});
+    const std::vector<float> images(3 * kPixels, 0.5f);
+    const Allocation d_logits(backend, DType::f32, {3, kClasses});
+    const auto step = [&] {
+      session.forward(images.data(), 3);
+      session.backward(d_logits.view());
+    };
+    step();
+    backend.ops = 0;
+    EXPECT_EQ(count(step).own, backend.ops) << name;
+    EXPECT_GT(backend.ops, 50) << name;
+  }
 }
 
 class AllocationTest : public ::testing::TestWithParam<std::tuple<std::string, bool>> {};

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -30,6 +31,25 @@ struct Entry {
   std::vector<int>
       quadrants;  // red, green, blue of top left, top right, bottom left, bottom right; may be empty
 };
+
+// Files that other programs decode and we refuse by name, instead of decoding them wrongly or by halves.
+struct LeftOut {
+  const char *file, *refusal;
+};
+constexpr LeftOut kLeftOut[] = {
+    // OpenCV 4.6 decodes single frames only.
+    {"files/synthetic/anim.webp", "animated WebP is not supported"},
+    // OpenCV 4.6 does not see these masks and mixes up the colours.
+    {"files/bmpsuite/rgb32h52.bmp", "BMP with a header of 52 bytes and colour masks is not supported"},
+};
+
+// How the refusal of a file that we leave out reads; empty: we do not leave it out.
+std::string refusal_of(const Entry& entry) {
+  if (entry.format == "GIF") return "GIF is not supported";
+  const auto* found = std::find_if(std::begin(kLeftOut), std::end(kLeftOut),
+                                   [&](const LeftOut& each) { return each.file == entry.file; });
+  return found == std::end(kLeftOut) ? "" : found->refusal;
+}
 
 std::vector<std::string> split_csv_line(const std::string& line) {
   std::vector<std::string> fields(1);
@@ -128,30 +148,47 @@ void expect_like_manifest(const Entry& entry, const Image& image) {
 }
 
 TEST_F(BadImages, DecodeOrAreRefusedAsTheManifestSays) {
-  int decoded = 0, refused = 0, left_out = 0;
+  int decoded = 0, refused = 0, due = 0, decoded_of_due = 0, left_out_by_name = 0;
   for (const Entry& entry : entries_) {
     SCOPED_TRACE(entry.file + " (" + entry.expected + ")");
+    const std::string refusal = refusal_of(entry);
+    const bool must_decode = entry.expected == "decodes" && refusal.empty();
+    due += must_decode;
     const auto start = std::chrono::steady_clock::now();
     try {
       const Image image = read_image(path_of(entry));
       ++decoded;
       EXPECT_NE(entry.expected, "rejected") << "decoded to " << image.width << " x " << image.height;
-      if (entry.expected == "decodes") expect_like_manifest(entry, image);
+      EXPECT_EQ(refusal, "") << "no longer left out";
+      if (must_decode) {
+        ++decoded_of_due;
+        expect_like_manifest(entry, image);
+      }
     } catch (const DataError& error) {
+      ++refused;
       const std::string message = error.what();
       EXPECT_NE(message.find(entry.file), std::string::npos) << message;
       if (std::getenv("VRETNET_SHOW_ERRORS")) std::printf("%s\n", message.c_str());
-      const bool by_name = message.find(" is not supported") != std::string::npos;
-      by_name ? ++left_out : ++refused;
-      EXPECT_TRUE(entry.expected != "decodes" || by_name) << message;
+      if (must_decode) {
+        ADD_FAILURE() << message;
+      } else if (entry.expected == "decodes") {
+        ++left_out_by_name;
+        EXPECT_NE(message.find(refusal), std::string::npos) << message;
+      }
     }
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     EXPECT_LE(seconds.count(), 2.0);
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  std::printf("decoded %d, refused %d, formats left out %d, peak %ld MiB\n", decoded, refused, left_out,
-              usage.ru_maxrss / 1024);
+  std::printf("decoded %d, refused %d (%d of them left out by name), peak %ld MiB\n", decoded, refused,
+              left_out_by_name, usage.ru_maxrss / 1024);
+  const auto gifs = std::count_if(entries_.begin(), entries_.end(), [](const Entry& entry) {
+    return entry.format == "GIF" && entry.expected == "decodes";
+  });
+  EXPECT_EQ(decoded_of_due, due);
+  EXPECT_GT(decoded_of_due, 250);
+  EXPECT_EQ(left_out_by_name, gifs + std::ssize(kLeftOut)) << "an exception that is not in the kit";
   EXPECT_LE(usage.ru_maxrss, 1024 * 1024) << "KiB";
 }
 
