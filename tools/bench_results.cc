@@ -29,8 +29,13 @@ std::string precision_of(const BenchCase& point) {
   return point.integers.empty() ? precision_of(point.machine) : "int8";
 }
 
-bool runs_integers(const BenchResult& result) {
-  return !result.point.integers.empty();
+// The limits are those of f32, but for products of integers: a whole model of these, or one in bf16, is held
+// against nothing.
+bool has_gemm_peak(const BenchResult& result) {
+  return precision_of(result.point) == "f32";
+}
+bool has_roofline(const BenchResult& result) {
+  return precision_of(result.point) != "bf16";
 }
 
 // By the roofline.
@@ -51,13 +56,15 @@ json ops_json(const BenchResult& result) {
       flops += call.flops;
       bytes += call.bytes;
     }
-    ops.push_back({{"op", row.op},
-                   {"calls", row.calls.size()},
-                   {"ms", rounded(1e3 * row.seconds)},
-                   {"share", rounded(row.seconds / total)},
-                   {"gflops", rounded(flops / row.seconds / kGiga)},
-                   {"gb_per_second", rounded(bytes / row.seconds / kGiga)},
-                   {"fraction_of_roofline", rounded(least_seconds(result, row.calls) / row.seconds)}});
+    ops.push_back(
+        {{"op", row.op},
+         {"calls", row.calls.size()},
+         {"ms", rounded(1e3 * row.seconds)},
+         {"share", rounded(row.seconds / total)},
+         {"gflops", rounded(flops / row.seconds / kGiga)},
+         {"gb_per_second", rounded(bytes / row.seconds / kGiga)},
+         {"fraction_of_roofline",
+          has_roofline(result) ? json(rounded(least_seconds(result, row.calls) / row.seconds)) : json()}});
   }
   return ops;
 }
@@ -157,7 +164,7 @@ Table shown_rows(const std::vector<BenchResult>& results) {
          short_number(batch / summary.median), short_number(batch / summary.best),
          short_number(1e3 * summary.median), short_number(1e3 * summary.best),
          short_number(1e3 * summary.p90), per_cent(summary.spread), short_number(rate / kGiga),
-         runs_integers(result) ? "-" : per_cent(rate / result.limits.gemm_rate),
+         has_gemm_peak(result) ? per_cent(rate / result.limits.gemm_rate) : "-",
          result.products_rate > 0 ? per_cent(rate / result.products_rate) : "-",
          fmt::format("{:.0f}", result.model_bytes / kMebi),
          fmt::format("{:.0f}", result.growth_bytes / kMebi),
@@ -171,7 +178,8 @@ Table shown_ops(const BenchResult& result) {
   for (const json& op : ops_json(result)) {
     table.rows.push_back({op.at("op"), op.at("calls").dump(), short_number(op.at("ms")),
                           per_cent(op.at("share")), short_number(op.at("gflops")),
-                          short_number(op.at("gb_per_second")), per_cent(op.at("fraction_of_roofline"))});
+                          short_number(op.at("gb_per_second")),
+                          has_roofline(result) ? per_cent(op.at("fraction_of_roofline")) : "-"});
   }
   return table;
 }
@@ -217,40 +225,42 @@ json row_json(const BenchResult& result) {
   json times = json::array();
   for (const double time : result.seconds) times.push_back(rounded(1e3 * time));
   const bool on_gpu = point.machine.device.starts_with("cuda");
-  json row = {{"model", point.model},
-              {"options", point.options},
-              {"backend", on_gpu ? point.machine.device : point.machine.backend},
-              {"precision", precision_of(point)},
-              {"form", point.machine.form},
-              {"form_ran", result.form_ran},
-              {"image_size", point.config.image_size},
-              {"tokens", point.config.tokens()},
-              {"batch", point.batch},
-              {"threads", thread_count(point.machine)},
-              {"mode", mode_of(result)},
-              {"images_per_second_best", rounded(batch / summary.best)},
-              {"images_per_second_median", rounded(batch / summary.median)},
-              {"ms_best", rounded(1e3 * summary.best)},
-              {"ms_median", rounded(1e3 * summary.median)},
-              {"ms_p90", rounded(1e3 * summary.p90)},
-              {"spread", rounded(summary.spread)},
-              {"gflop", rounded(result.flops / kGiga)},
-              {"gflops", rounded(rate / kGiga)},
-              {"gemm_gflops", rounded(result.limits.gemm_rate / kGiga)},
-              {"products_gflops", rounded(result.products_rate / kGiga)},
-              {"fraction_of_gemm_peak",
-               runs_integers(result) ? json() : json(rounded(rate / result.limits.gemm_rate))},
-              {"fraction_of_products",
-               result.products_rate > 0 ? json(rounded(rate / result.products_rate)) : json()},
-              {"fraction_of_roofline", rounded(least_seconds(result, result.costs) / summary.best)},
-              {"clock", result.own_clock ? "device" : "host"},
-              {"parameters", result.parameters},
-              {"weights_mib", rounded(result.weights_bytes / kMebi)},
-              {"model_mib", rounded(result.model_bytes / kMebi)},
-              {"growth_mib", rounded(result.growth_bytes / kMebi)},
-              {"peak_mib", rounded(result.process_bytes / kMebi)},
-              {"repeats", result.seconds.size()},
-              {"times_ms", times}};
+  json row = {
+      {"model", point.model},
+      {"options", point.options},
+      {"backend", on_gpu ? point.machine.device : point.machine.backend},
+      {"precision", precision_of(point)},
+      {"form", point.machine.form},
+      {"form_ran", result.form_ran},
+      {"image_size", point.config.image_size},
+      {"tokens", point.config.tokens()},
+      {"batch", point.batch},
+      {"threads", thread_count(point.machine)},
+      {"mode", mode_of(result)},
+      {"images_per_second_best", rounded(batch / summary.best)},
+      {"images_per_second_median", rounded(batch / summary.median)},
+      {"ms_best", rounded(1e3 * summary.best)},
+      {"ms_median", rounded(1e3 * summary.median)},
+      {"ms_p90", rounded(1e3 * summary.p90)},
+      {"spread", rounded(summary.spread)},
+      {"gflop", rounded(result.flops / kGiga)},
+      {"gflops", rounded(rate / kGiga)},
+      {"gemm_gflops", rounded(result.limits.gemm_rate / kGiga)},
+      {"products_gflops", rounded(result.products_rate / kGiga)},
+      {"fraction_of_gemm_peak",
+       has_gemm_peak(result) ? json(rounded(rate / result.limits.gemm_rate)) : json()},
+      {"fraction_of_products",
+       result.products_rate > 0 ? json(rounded(rate / result.products_rate)) : json()},
+      {"fraction_of_roofline",
+       has_roofline(result) ? json(rounded(least_seconds(result, result.costs) / summary.best)) : json()},
+      {"clock", result.own_clock ? "device" : "host"},
+      {"parameters", result.parameters},
+      {"weights_mib", rounded(result.weights_bytes / kMebi)},
+      {"model_mib", rounded(result.model_bytes / kMebi)},
+      {"growth_mib", rounded(result.growth_bytes / kMebi)},
+      {"peak_mib", rounded(result.process_bytes / kMebi)},
+      {"repeats", result.seconds.size()},
+      {"times_ms", times}};
   if (!result.ops.empty()) row["ops"] = ops_json(result);
   return row;
 }

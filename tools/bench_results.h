@@ -5,9 +5,11 @@
 // fraction of another rate, is taken at the best time, because those rates are best ones as well:
 // - fraction_of_gemm_peak: over limits.gemm_gflops, the backend's best large f32 product in the same run;
 // none
-//   for models of integers
+//   for models of integers or in bf16
 // - fraction_of_products: over products_gflops, the model's own matrix products alone, each at its best
-// - fraction_of_roofline: the sum of the ops' least times (measure::Limits::least_seconds) over the best time
+// - fraction_of_roofline: the sum of the ops' least times (measure::Limits::least_seconds) over the best
+// time;
+//   none in bf16, whose limits are not measured
 // - clock: device, a GPU's own events; or host
 // - model_mib: tensors: weights, also in the backend's layout, activations, workspaces, input; in training
 //   gradients and moments

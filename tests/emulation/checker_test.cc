@@ -84,6 +84,34 @@ INSTANTIATE_TEST_SUITE_P(
         Named{Defect::misaligned_vector, "misaligned_vector", "misaligned address"}),
     [](const auto& each) { return each.param.name; });
 
+// A right kernel, with x or y on the neighbour of its device.
+TEST(OtherDevice, IsCaughtByItsName) {
+  constexpr std::size_t kBytes = 256 * sizeof(float);
+  for (const bool writes : {false, true}) {
+    reset();
+    const Checker checker;
+    float *own = nullptr, *other = nullptr;
+    cudaSetDevice(1);
+    cudaMalloc(reinterpret_cast<void**>(&other), kBytes);
+    {
+      const cuda::Stream stream;
+      cudaMemsetAsync(other, 0, kBytes, stream.get());
+      stream.synchronize();
+    }
+    cudaSetDevice(0);
+    cudaMalloc(reinterpret_cast<void**>(&own), kBytes);
+    const cuda::Stream stream;
+    cudaMemsetAsync(own, 0, kBytes, stream.get());
+    run_with(Defect::none, writes ? own : other, writes ? other : own, stream);
+    cudaStreamSynchronize(stream.get());
+    EXPECT_TRUE(noted(writes ? "another device: a write of memory of device 1 by a kernel of device 0"
+                             : "another device: a read of memory of device 1 by a kernel of device 0"));
+    cudaFree(own);
+    cudaFree(other);
+  }
+  reset();
+}
+
 TEST(Counters, CountSectorsAndBankConflicts) {
   reset();
   cuda::Stream stream;

@@ -194,6 +194,30 @@ TEST_F(DataParallel, RefusesWhatCannotBeShared) {
             "--device cuda:0,1: the devices must be of one kind: 0 is emulated H100, 1 is emulated A100");
 }
 
+// The images that a Session counts are a device's: `-b` is twice as many, the message says so, and that many
+// fit.
+TEST_F(DataParallel, TooLittleMemoryNamesTheWholeBatch) {
+  const auto error_of = [](std::int64_t batch) -> std::string {
+    try {
+      TinyMachines run({.devices = {0, 1}, .samples = 2 * batch, .batch = batch});
+      run.losses(2);
+    } catch (const RunError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  Runtime::get().model.memory = std::size_t{35} << 20;  // 32 of them are cuBLASLt's
+  const std::string message = error_of(2 * 600);
+  EXPECT_NE(
+      message.find("; this is one of 2 devices, and -b counts 2 times its images; 600 images at a time are "
+                   "too many, "),
+      std::string::npos)
+      << message;
+  const std::int64_t fits = std::stoll(message.substr(message.rfind(", ") + 2));
+  EXPECT_GT(fits, 10);
+  EXPECT_EQ(error_of(2 * fits), "") << message;
+}
+
 // A device that fails in the middle of a step does not leave the others waiting.
 TEST_F(DataParallel, AFailureOnOneDeviceEndsTheRun) {
   class Failing : public Eager {

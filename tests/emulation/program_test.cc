@@ -140,6 +140,21 @@ TEST_F(EmulatedProgram, SelfcheckRunsTheTableOnIt) {
   }
 }
 
+// In a step that two threads queue, as in one's. The values of classic heads are twice as wide as their keys.
+TEST_F(EmulatedProgram, HeadsThatAreTooWideAreOneLine) {
+  write_photos(8);
+  for (const std::string device : {"cuda", "cuda:0,1"}) {
+    const ProgramResult result =
+        vretnet(small_recipe("1") +
+                Arguments{"-o", "wide-" + device, "--device", device, "--width", "512", "--heads", "1"});
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("RetentionGradient with heads of 1024 values needs "));
+    EXPECT_THAT(result.err,
+                HasSubstr(" KiB of shared memory a block, of which emulated H100 gives 227.0; a model of the "
+                          "same width with more heads (--heads) has narrower ones"));
+  }
+}
+
 TEST_F(EmulatedProgram, WhatAGpuCannotBeAskedIsOneLine) {
   write_photos(2);
   const std::string model = write_model().string();

@@ -1,6 +1,7 @@
 // The fake runtime: streams, events, graphs and memory as CUDA has them, and what it must notice.
 #include "tests/emulation/fake/runtime.h"
 
+#include <fmt/format.h>
 #include <gpu.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +14,9 @@
 #include "core/backends/cuda/device.h"
 #include "core/backends/cuda/launch.h"
 #include "core/base/error.h"
+#include "core/ops/decorator.h"
 #include "core/ops/ops.h"
+#include "core/ops/profiled_backend.h"
 #include "tests/emulation/emulator.h"
 #include "tests/emulation/hidden_memory.h"
 
@@ -256,19 +259,153 @@ TEST_F(FakeRuntime, BackendSaysHowMuchIsFree) {
   backend->release(backend->allocate(1 << 20));
 }
 
-// What the host does meanwhile is not in the device's time.
+// A GPU that another job has filled: the first thing that the backend takes says so, and nothing is lost.
+TEST_F(FakeRuntime, BackendSaysHowMuchIsFreeWhenItStarts) {
+  const auto error = [&](std::size_t memory) -> std::string {
+    Runtime::get().model.memory = memory;
+    try {
+      make_cuda_backend(0);
+    } catch (const OutOfMemory& of_memory) {
+      EXPECT_EQ(of_memory.free, memory - (memory >> 25 << 25));
+      return of_memory.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(
+      error(std::size_t{20} << 20),
+      "emulated H100 has too little memory: 32.0 MiB were asked for by cuBLASLt, 20.0 of 20.0 MiB are free");
+  EXPECT_EQ(error((std::size_t{32} << 20) + (32 << 10)),
+            "emulated H100 has too little memory: 0.1 MiB were asked for by an upload's buffer, 0.0 of 32.0 "
+            "MiB are "
+            "free");
+  EXPECT_EQ(Runtime::get().used(0), 0u);
+  EXPECT_EQ(error((std::size_t{32} << 20) + (128 << 10)), "no error");
+}
+
+// Heads whose tiles no block has room for, one after the other of the ops that hold whole rows of them.
+TEST_F(FakeRuntime, BackendNamesHeadsThatAreTooWide) {
+  const std::unique_ptr<Backend> backend = make_cuda_backend(0);
+  constexpr std::int64_t kTokens = 32;
+  const auto errors = [&](std::int64_t width) {
+    const Shape shape{1, kTokens, 1, width};
+    std::vector<Allocation> owned;
+    const auto values = [&] { return owned.emplace_back(*backend, DType::f32, shape).view(); };
+    const View q = values(), k = values(), v = values(), o = values(), d_o = values(), d_q = values(),
+               d_k = values(), d_v = values();
+    const Allocation sums(*backend, DType::f32, {1, 1, kTokens}), gamma(*backend, DType::f32, {1}),
+        workspace(*backend, DType::f32, {1 << 16});
+    const ops::RetentionPattern pattern{.form = ops::RetentionForm::recurrent};
+    const ops::DecayTables tables{.gamma = gamma.view()};
+    std::vector<std::string> texts;
+    for (ops::Op op :
+         {ops::Op(ops::Retention{.q = q, .k = k, .v = v, .o = o, .tables = tables, .pattern = pattern}),
+          ops::Op(ops::RetentionGradient{.q = q,
+          .k = k,
+          .v = v,
+          .d_o = d_o,
+          .d_q = d_q,
+          .d_k = d_k,
+          .d_v = d_v,
+          .tables = tables,
+          .pattern = pattern}),
+          ops::Op(ops::RetentionBlock{.q = q, .k = k, .v = v, .y = o, .tables = tables, .pattern = pattern}),
+          ops::Op(ops::Attention{.q = q, .k = k, .v = v, .o = o, .log_sum_exp = sums.view()}),
+          ops::Op(ops::AttentionGradient{.q = q,
+          .k = k,
+          .v = v,
+          .o = o,
+          .log_sum_exp = sums.view(),
+          .d_o = d_o,
+          .d_q = d_q,
+          .d_k = d_k,
+          .d_v = d_v})}) {
+      set_workspace(op, workspace.view());
+      texts.push_back(error_of([&] { backend->run(op); }));
+      backend->synchronize();
+    }
+    return texts;
+  };
+  const auto text = [](const char* op, int width, const char* needed, const char* given) {
+    return fmt::format(
+        "--device cuda: {} with heads of {} values needs {} KiB of shared memory a block, of which emulated "
+        "H100 "
+        "gives {}; a model of the same width with more heads (--heads) has narrower ones",
+        op, width, needed, given);
+  };
+  const std::string none;
+  EXPECT_EQ(errors(424), std::vector<std::string>(5));
+  EXPECT_EQ(errors(428),
+            (std::vector<std::string>{text("Retention", 428, "228.2", "227.0"),
+                                      text("RetentionGradient", 428, "228.2", "227.0"),
+                                      text("RetentionBlock", 428, "228.2", "227.0"), none, none}));
+  EXPECT_EQ(errors(432).back(), text("AttentionGradient", 432, "228.8", "227.0"));
+  Runtime::get().model.shared = 99 << 10;  // of an RTX 30 or 40
+  EXPECT_EQ(errors(168), std::vector<std::string>(5));
+  EXPECT_EQ(errors(176), (std::vector<std::string>{text("Retention", 176, "101.2", "99.0"),
+                                                   text("RetentionGradient", 176, "101.2", "99.0"),
+                                                   text("RetentionBlock", 176, "101.2", "99.0"), none,
+                                                   text("AttentionGradient", 176, "100.8", "99.0")}));
+  EXPECT_EQ(errors(392)[3], text("Attention", 392, "110.9", "99.0"));
+}
+
+constexpr auto kSleep = std::chrono::milliseconds(150);
+constexpr double kSlept = 0.15, kBrief = 0.1;  // seconds: of a sleep, and of what has none in it
+
+// As a GPU's events: a stream that has nothing to do reaches one as soon as it is recorded, another does when
+// its work is done, whenever the host looks.
+TEST_F(FakeRuntime, EventsTellTheTimeOfTheDevice) {
+  Stream stream, other;
+  Number x;
+  x.up(stream, 1);
+  stream.synchronize();
+  Event start{cudaEventDefault}, idle{cudaEventDefault}, end{cudaEventDefault}, waited{cudaEventDefault};
+  start.record(stream);
+  std::this_thread::sleep_for(kSleep);
+  idle.record(stream);
+  launch(add_one, {.grid = {1}, .block = {32}, .stream = stream.get()}, x.device);
+  end.record(stream);
+  end.make_wait(other);
+  waited.record(other);
+  std::this_thread::sleep_for(kSleep);
+  other.synchronize();
+  EXPECT_GE(idle.seconds_since(start), kSlept) << "nothing ran, but the time went by";
+  EXPECT_GT(end.seconds_since(idle), 0);
+  EXPECT_LT(end.seconds_since(idle), kBrief) << "the host slept behind it";
+  EXPECT_GE(waited.seconds_since(end), 0);
+  EXPECT_LT(waited.seconds_since(end), kBrief);
+}
+
+// A host that is slow to notice that the device is done.
+class SlowToWake : public BackendDecorator {
+ public:
+  using BackendDecorator::BackendDecorator;
+  void synchronize() override {
+    inner().synchronize();
+    std::this_thread::sleep_for(kSleep);
+  }
+  double read_clock() override {
+    const double seconds = inner().read_clock();
+    std::this_thread::sleep_for(kSleep);
+    return seconds;
+  }
+};
+
 TEST_F(FakeRuntime, BackendHasAClockOfItsOwn) {
   const std::unique_ptr<Backend> backend = make_cuda_backend(0);
-  const Allocation x(*backend, DType::f32, {1 << 16}), y(*backend, DType::f32, {1 << 16});
+  const Allocation x(*backend, DType::f32, {1 << 12}), y(*backend, DType::f32, {1 << 12});
   ASSERT_TRUE(backend->has_clock());
-  const auto seconds_of = [&](int adds) {
-    backend->start_clock();
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    for (int i = 0; i < adds; ++i) backend->run(ops::Add{x.view(), y.view(), y.view()});
-    return backend->read_clock();
-  };
-  EXPECT_LT(seconds_of(0), 0.04);
-  EXPECT_GT(seconds_of(20), 0) << "but the work is";
+  const auto add = [&](Backend& machine) { machine.run(ops::Add{x.view(), y.view(), y.view()}); };
+  backend->synchronize();
+  backend->start_clock();
+  std::this_thread::sleep_for(kSleep);
+  add(*backend);
+  EXPECT_GE(backend->read_clock(), kSlept) << "a device that waits for the host";
+  SlowToWake slow(*backend);
+  ProfiledBackend profiled(slow);
+  for (int i = 0; i < 3; ++i) add(profiled);
+  ASSERT_EQ(profiled.profile().size(), 1u);
+  EXPECT_GT(profiled.profile()[0].seconds, 0);
+  EXPECT_LT(profiled.profile()[0].seconds, kBrief) << "a profile ends when the device is done";
   EXPECT_NEAR(backend->peaks().flops, 66.9e12, 0.1e12) << "an H100";
   EXPECT_NEAR(backend->peaks().bytes, 3.35e12, 0.01e12);
 }

@@ -20,10 +20,6 @@ namespace vretnet {
 namespace cuda {
 namespace {
 
-double mebibytes(std::size_t bytes) {
-  return static_cast<double>(bytes) / (1 << 20);
-}
-
 // A CUDA graph of one stream's work: one launch in place of hundreds.
 class Graph final : public Recording {
  public:
@@ -48,7 +44,10 @@ class CudaBackend final : public Backend {
   ~CudaBackend() override { cudaSetDevice(device_.index); }
 
   const Stream& stream() const { return stream_; }
-  void join(std::unique_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }
+  void join(std::unique_ptr<Communicator> communicator, std::size_t devices) {
+    communicator_ = std::move(communicator);
+    devices_ = devices;
+  }
 
   std::string name() const override { return "cuda"; }
   std::string description() const override { return device_.description(); }
@@ -96,19 +95,15 @@ class CudaBackend final : public Backend {
 
   void* allocate(std::size_t bytes) override {
     device_.make_current();
-    void* data = nullptr;
-    const cudaError_t error = cudaMalloc(&data, bytes == 0 ? 1 : bytes);
-    if (error == cudaErrorMemoryAllocation) {
-      cudaGetLastError();  // it is said below, and not to be met again
-      std::size_t free = 0, total = 0;
-      require(cudaMemGetInfo(&free, &total), "asking for free memory");
-      throw OutOfMemory(
-          fmt::format("{} has too little memory: {:.1f} MiB were asked for, {:.1f} of {:.1f} MiB are free",
-                      device_.name, mebibytes(bytes), mebibytes(free), mebibytes(total)),
-          free);
+    try {
+      return take_memory(std::max<std::size_t>(bytes, 1));
+    } catch (const OutOfMemory& error) {
+      if (devices_ == 1) throw;
+      // A Session counts the images of one device behind this, and `-b` counts those of all.
+      throw OutOfMemory(fmt::format("{}; this is one of {} devices, and -b counts {} times its images",
+                                    error.what(), devices_, devices_),
+                        error.free);
     }
-    require(error, "taking memory");
-    return data;
   }
   void release(void* data) override {
     if (cudaSetDevice(device_.index) == cudaSuccess) cudaFree(data);
@@ -185,6 +180,7 @@ class CudaBackend final : public Backend {
   Staging staging_{stream_};
   Event began_{cudaEventDefault}, ended_{cudaEventDefault};
   std::unique_ptr<Communicator> communicator_;
+  std::size_t devices_ = 1;  // of the group
 };
 
 }  // namespace
@@ -218,7 +214,8 @@ std::vector<std::unique_ptr<Backend>> make_cuda_backends(const std::vector<int>&
   }
   if (devices.size() == 1) return backends;
   auto communicators = cuda::make_communicators(devices, streams);
-  for (std::size_t i = 0; i < members.size(); ++i) members[i]->join(std::move(communicators[i]));
+  for (std::size_t i = 0; i < members.size(); ++i)
+    members[i]->join(std::move(communicators[i]), members.size());
   return backends;
 }
 

@@ -5,6 +5,7 @@
 #include "core/backends/cuda/launch.h"
 #include "core/base/ensure.h"
 #include "core/base/error.h"
+#include "core/ops/backend.h"
 
 namespace vretnet::cuda {
 namespace {
@@ -21,11 +22,59 @@ double lanes_of(const Device& device) {
   return device.major == 8 && device.minor == 0 ? 64 : 128;
 }
 
+double mebibytes(std::size_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
+double kibibytes(std::size_t bytes) {
+  return static_cast<double>(bytes) / (1 << 10);
+}
+
+int current_index() {
+  int index = 0;
+  require(cudaGetDevice(&index), "asking for the device");
+  return index;
+}
+std::string current_name() {
+  cudaDeviceProp properties;
+  require(cudaGetDeviceProperties(&properties, current_index()), "asking for a device's properties");
+  return properties.name;
+}
+
+// Bytes that a block may have.
+std::size_t most_shared() {
+  int most = 0;
+  require(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, current_index()),
+          "asking how much shared memory there is");
+  return static_cast<std::size_t>(most);
+}
+
 }  // namespace
 
 void require(cudaError_t error, const char* doing) {
   if (error == cudaSuccess) return;
-  throw RunError(fmt::format("CUDA: {}: {}", doing, cudaGetErrorString(error)));
+  std::string text = fmt::format("CUDA: {}: {}", doing, cudaGetErrorString(error));
+  std::size_t free = 0, total = 0;
+  if (error == cudaErrorMemoryAllocation && cudaMemGetInfo(&free, &total) == cudaSuccess) {
+    text += fmt::format(" ({:.1f} of {:.1f} MiB of the device are free)", mebibytes(free), mebibytes(total));
+  }
+  throw RunError(text);
+}
+
+void* take_memory(std::size_t bytes, const char* purpose) {
+  void* data = nullptr;
+  const cudaError_t error = cudaMalloc(&data, bytes);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // it is said below, and not to be met again
+    std::size_t free = 0, total = 0;
+    require(cudaMemGetInfo(&free, &total), "asking for free memory");
+    throw OutOfMemory(
+        fmt::format("{} has too little memory: {:.1f} MiB were asked for{}{}, {:.1f} of {:.1f} MiB are free",
+                    current_name(), mebibytes(bytes), *purpose ? " by " : "", purpose, mebibytes(free),
+                    mebibytes(total)),
+        free);
+  }
+  require(error, "taking memory");
+  return data;
 }
 
 Device Device::open(int index) {
@@ -125,14 +174,21 @@ void expect(bool kept, const char* promise) {
   ensure(kept, "{}", promise);
 }
 
+void require_room_for_heads(const char* op, std::int64_t width, std::size_t bytes) {
+  if (bytes <= kSharedWithoutAsking) return;
+  const std::size_t most = most_shared();
+  if (bytes <= most) return;
+  throw UsageError(fmt::format(
+      "--device cuda: {} with heads of {} values needs {:.1f} KiB of shared memory a block, of which {} "
+      "gives {:.1f}; a model of the same width with more heads (--heads) has narrower ones",
+      op, width, kibibytes(bytes), current_name(), kibibytes(most)));
+}
+
 void launch_kernel(const void* kernel, const Launch& shape, void** arguments) {
   if (shape.shared_bytes > kSharedWithoutAsking) {
     // All that a block may have: no launch takes back what an earlier one, which a graph may hold, was given.
-    int device = 0, most = 0;
-    require(cudaGetDevice(&device), "asking for the device");
-    require(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-            "asking how much shared memory there is");
-    require(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
+    require(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(most_shared())),
             "asking for shared memory");
   }
   cudaLaunchConfig_t config{};

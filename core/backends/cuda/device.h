@@ -8,8 +8,13 @@
 
 namespace vretnet::cuda {
 
-// Throws RunError "CUDA: <doing>: <the runtime's words>" unless `error` is success.
+// Throws RunError "CUDA: <doing>: <the runtime's words>" unless `error` is success; where memory is short,
+// with how much of the current device's is free.
 void require(cudaError_t error, const char* doing);
+
+// Memory of the current device, for cudaFree. Throws OutOfMemory (core/ops/backend.h) with what was asked
+// for, what for, and what is free.
+void* take_memory(std::size_t bytes, const char* purpose = "");
 
 struct Device {
   int index = 0;

@@ -128,8 +128,8 @@ Plan plan_of(const ops::Gemm& op, ops::Workspace& workspace) {
 }  // namespace
 
 GemmEngine::GemmEngine() {
+  workspace_ = take_memory(kLibraryBytes, "cuBLASLt");  // first: this says how much is free
   require(cublasLtCreate(&handle_), "starting the library");
-  require(cudaMalloc(&workspace_, kLibraryBytes), "taking memory");
 }
 GemmEngine::~GemmEngine() {
   cudaFree(workspace_);

@@ -5,6 +5,7 @@
 #include <gpu.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <tuple>
 #include <utility>
 
@@ -22,6 +23,10 @@ struct Launch {
 // Stops the program when a promise between host code and a kernel is broken (core/base/ensure.h, which nvcc
 // cannot read).
 void expect(bool kept, const char* promise);
+
+// Throws UsageError with what was found and what the device gives where a block of this op, with heads of
+// `width` values, needs more shared memory than it may have.
+void require_room_for_heads(const char* op, std::int64_t width, std::size_t bytes);
 
 // Throws RunError naming the launch when the driver refuses it.
 void launch_kernel(const void* kernel, const Launch& shape, void** arguments);

@@ -12,16 +12,13 @@ constexpr std::size_t kDownload = std::size_t{4} << 20;
 }  // namespace
 
 Staging::Staging(const Stream& compute) : compute_(compute) {
-  require(cudaMallocHost(&pinned_down_, kDownload), "taking pinned memory");
+  require(cudaMallocHost(&down_.pinned, kDownload), "taking pinned memory");
   for (Slot& slot : slots_) grow(slot, kLeast);  // so that an upload finds some, however little is free later
 }
 
-Staging::~Staging() {
-  for (Slot& slot : slots_) {
-    cudaFreeHost(slot.pinned);
-    cudaFree(slot.device);
-  }
-  cudaFreeHost(pinned_down_);
+Staging::Slot::~Slot() {
+  cudaFreeHost(pinned);
+  cudaFree(device);
 }
 
 void Staging::grow(Slot& slot, std::size_t bytes) {
@@ -39,7 +36,12 @@ void Staging::grow(Slot& slot, std::size_t bytes) {
     cudaGetLastError();  // smaller pieces will do, from now on
     most_ = wanted = std::max(kLeast, wanted / 4);
   }
-  require(error, "taking memory");
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    slot.device = take_memory(wanted, "an upload's buffer");  // which says how much is free
+  } else {
+    require(error, "taking memory");
+  }
   require(cudaMallocHost(&slot.pinned, wanted), "taking pinned memory");
   slot.bytes = wanted;
 }
@@ -67,11 +69,11 @@ void Staging::upload(void* target, const void* host, std::size_t bytes) {
 void Staging::download(const void* source, void* host, std::size_t bytes) {
   for (std::size_t begin = 0; begin < bytes; begin += kDownload) {
     const std::size_t count = std::min(kDownload, bytes - begin);
-    require(cudaMemcpyAsync(pinned_down_, static_cast<const char*>(source) + begin, count,
+    require(cudaMemcpyAsync(down_.pinned, static_cast<const char*>(source) + begin, count,
                             cudaMemcpyDeviceToHost, compute_.get()),
             "a download");
     compute_.synchronize();
-    std::memcpy(static_cast<char*>(host) + begin, pinned_down_, count);
+    std::memcpy(static_cast<char*>(host) + begin, down_.pinned, count);
   }
 }
 

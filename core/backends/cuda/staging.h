@@ -13,7 +13,6 @@ class Staging {
  public:
   // Copies are in order with `compute`'s work.
   explicit Staging(const Stream& compute);
-  ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
@@ -28,6 +27,10 @@ class Staging {
     void *pinned = nullptr, *device = nullptr;
     std::size_t bytes = 0;
     Event arrived, used;
+    Slot() = default;
+    ~Slot();
+    Slot(const Slot&) = delete;
+    Slot& operator=(const Slot&) = delete;
   };
   // Makes room for `bytes`, or for as much as there is memory for.
   void grow(Slot& slot, std::size_t bytes);
@@ -37,7 +40,7 @@ class Staging {
   std::array<Slot, 2> slots_;
   std::size_t next_ = 0;
   std::size_t most_ = std::size_t{64} << 20;  // larger uploads go in pieces
-  void* pinned_down_ = nullptr;
+  Slot down_;                                 // pinned memory alone
 };
 
 }  // namespace vretnet::cuda

@@ -95,8 +95,13 @@ class Watch final : public Observer, public MemoryObserver {
     now_.warp_epoch = warp_epochs_[static_cast<std::size_t>(warp_of(thread.thread))];
     const bool shared = address >= shared_ && address < shared_ + shared_bytes_;
     if (!shared && !is_device_memory(data, bytes)) {
-      note_violation(fmt::format("out of bounds: {} of {} bytes that are no memory of the kernel",
-                                 writes ? "a write" : "a read", bytes));
+      const Block* block = Runtime::get().find(data, bytes);
+      note_violation(block != nullptr && block->device >= 0
+                         ? fmt::format("another device: {} of memory of device {} by a kernel of device {}",
+                                       writes ? "a write" : "a read", block->device,
+                                       Runtime::get().running_device())
+                         : fmt::format("out of bounds: {} of {} bytes that are no memory of the kernel",
+                                       writes ? "a write" : "a read", bytes));
       return;
     }
     if (shared && address + bytes > shared_ + shared_bytes_)
@@ -128,7 +133,10 @@ class Watch final : public Observer, public MemoryObserver {
     auto next = blocks.upper_bound(address);
     if (next == blocks.begin()) return false;
     --next;
-    if (next->second.device < 0 || address + bytes > next->first + next->second.bytes) return false;
+    if (next->second.device != Runtime::get().running_device() ||
+        address + bytes > next->first + next->second.bytes) {
+      return false;
+    }
     last_block_ = next->first;
     last_block_end_ = next->first + next->second.bytes;
     last_grid_ = now_.grid;

@@ -5,7 +5,9 @@
 //                   threads of a block are by __syncthreads, lanes of a warp by __syncwarp too, by a shuffle
 //                   not)
 //   uninitialised   a word is read that nothing wrote since its memory was taken (shared: since the block
-//   began) out of bounds   neither shared memory, nor device memory, nor the thread's own stack
+//   began)
+//   out of bounds   neither shared memory, nor device memory, nor the thread's own stack
+//   another device  memory of a device that the kernel does not run on
 // and notes each as a violation of the emulator. It also counts how a warp's accesses fall into sectors and
 // banks.
 #pragma once

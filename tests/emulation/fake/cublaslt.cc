@@ -84,13 +84,14 @@ std::size_t bytes_of(cudaDataType type) {
   return type == CUDA_R_16BF ? 2 : 4;
 }
 
-// Every element of a matrix must lie in one block of device memory.
-bool inside(const void* data, const Matrix& matrix) {
-  if (matrix.rows == 0 || matrix.columns == 0) return true;
+// Every element of a matrix must lie in one block of the device's memory.
+bool strays(int device, const void* data, const Matrix& matrix) {
+  if (matrix.rows == 0 || matrix.columns == 0) return false;
   const std::int64_t last = (matrix.batch - 1) * matrix.batch_stride +
                             static_cast<std::int64_t>(matrix.columns - 1) * matrix.leading_dimension +
                             static_cast<std::int64_t>(matrix.rows);
-  return Runtime::get().find(data, static_cast<std::size_t>(last) * bytes_of(matrix.type)) != nullptr;
+  return Runtime::get().strays("a product", device, data,
+                               static_cast<std::size_t>(last) * bytes_of(matrix.type));
 }
 
 // Element i of an array of f32 or bf16.
@@ -254,9 +255,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
   float keep = *static_cast<const float*>(beta);
   Runtime& runtime = Runtime::get();
   runtime.defective_products += inject(runtime.product_defect, product, mb, keep);
-  if (!inside(a, ma) || !inside(b, mb) || !inside(d, md) || (keep != 0 && !inside(c, mc)) ||
-      (workspace_bytes > 0 && !Runtime::get().find(workspace, workspace_bytes))) {
-    note_violation("a product reaches outside device memory");
+  const int device = stream ? stream->device : -1;
+  const bool with_bias =
+      product.epilogue == CUBLASLT_EPILOGUE_BIAS || product.epilogue == CUBLASLT_EPILOGUE_GELU_BIAS;
+  if (strays(device, a, ma) || strays(device, b, mb) || strays(device, d, md) ||
+      (keep != 0 && strays(device, c, mc)) ||
+      (with_bias &&
+       strays(device, product.bias, Matrix{md.type, rows, 1, static_cast<std::int64_t>(rows)})) ||
+      (workspace_bytes > 0 && runtime.strays("a product's workspace", device, workspace, workspace_bytes))) {
     return CUBLAS_STATUS_EXECUTION_FAILED;
   }
   const cudaError_t queued = Runtime::get().enqueue(stream, [=] {
@@ -274,8 +280,6 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
           }
           float value = scale * sum;
           if (keep != 0) value += keep * element(c, mc.type, c0 + row + column * mc.leading_dimension);
-          const bool with_bias =
-              product.epilogue == CUBLASLT_EPILOGUE_BIAS || product.epilogue == CUBLASLT_EPILOGUE_GELU_BIAS;
           if (with_bias) value += element(product.bias, md.type, row);
           if (product.epilogue == CUBLASLT_EPILOGUE_GELU || product.epilogue == CUBLASLT_EPILOGUE_GELU_BIAS) {
             value = tanh_gelu(value);

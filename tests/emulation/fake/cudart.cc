@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <memory>
 
@@ -18,7 +17,6 @@ using vretnet::emulation::tell_written;
 
 namespace {
 
-constexpr std::size_t kMaxShared = 227 << 10;  // of a block, with the attribute
 constexpr unsigned kMaxThreads = 1024, kMaxGridYZ = 65535;
 thread_local int the_device = 0;
 
@@ -42,9 +40,6 @@ bool capturing() {
 cudaError_t refuse_in_capture(const char* call) {
   note_violation(fmt::format("{} while a graph is captured", call));
   return runtime().fail(cudaErrorStreamCaptureUnsupported);
-}
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 cudaError_t refuse(const char* why) {
@@ -86,13 +81,13 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->minor = runtime().model.minor;
   properties->totalGlobalMem = runtime().model.memory;
   properties->multiProcessorCount = 132;
-  properties->sharedMemPerBlockOptin = kMaxShared;
+  properties->sharedMemPerBlockOptin = runtime().model.shared;
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = static_cast<int>(kMaxShared);
+      *value = static_cast<int>(runtime().model.shared);
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
       *value = 132;
@@ -182,12 +177,17 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     const Block* block = runtime().find(data, bytes);
     return block != nullptr && block->device >= 0;
   };
+  const auto strays = [&](const void* data) {
+    return runtime().strays("a copy", stream ? stream->device : the_device, data, bytes);
+  };
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (on_device(to) != to_device || on_device(from) != from_device) {
     note_violation(fmt::format("a copy of {} bytes outside the memory that it names", bytes));
     return runtime().fail(cudaErrorInvalidValue);
   }
+  if ((to_device && strays(to)) || (from_device && strays(from)))
+    return runtime().fail(cudaErrorInvalidValue);
   const auto pinned = [&](const void* data) { return runtime().find(data, bytes) != nullptr; };
   if ((!to_device && !pinned(to)) || (!from_device && !pinned(from))) {
     note_violation("an asynchronous copy with host memory that is not pinned");
@@ -199,8 +199,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 }
 cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t stream) {
   const auto guard = lock();
-  if (runtime().find(data, bytes) == nullptr) {
-    note_violation(fmt::format("cudaMemset of {} bytes outside device memory", bytes));
+  if (runtime().strays("cudaMemset", stream ? stream->device : the_device, data, bytes)) {
     return runtime().fail(cudaErrorInvalidValue);
   }
   return runtime().enqueue(stream, [=] {
@@ -252,9 +251,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   }
   event->graph = nullptr;
   const std::uint64_t serial = ++event->recorded;
-  return runtime().enqueue(stream, [event, serial] {
+  return runtime().enqueue(stream, [event, stream, serial] {
     event->completed = std::max(event->completed, serial);
-    event->seconds = now();
+    event->seconds = stream->clock;
   });
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -267,7 +266,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   }
   if (stream->capture != nullptr) return refuse_in_capture("a wait for an event from outside");
   const std::uint64_t serial = event->recorded;
-  return runtime().enqueue(stream, {}, [event, serial] { return event->completed >= serial; });
+  return runtime().enqueue(
+      stream, [event, stream] { stream->clock = std::max(stream->clock, event->seconds); },
+      [event, serial] { return event->completed >= serial; });
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const auto guard = lock();
@@ -292,7 +293,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   const auto guard = lock();
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
-      static_cast<std::size_t>(value) > kMaxShared) {
+      static_cast<std::size_t>(value) > runtime().model.shared) {
     return runtime().fail(cudaErrorInvalidValue);
   }
   runtime().kernels[kernel].max_shared = static_cast<std::size_t>(value);

@@ -113,10 +113,12 @@ cudnnStatus_t queue(const Call& call, float* target, const Images& target_shape,
     return CUDNN_STATUS_BAD_PARAM;
   }
   if (!call.window.full_precision) note_violation("a convolution that may round to TF32");
-  const Runtime& runtime = Runtime::get();
-  if (!runtime.find(call.x_data, call.x.bytes()) || !runtime.find(call.weight_data, call.weight.bytes()) ||
-      !runtime.find(call.y_data, call.y.bytes()) || !runtime.find(call.workspace, call.workspace_bytes)) {
-    note_violation("a convolution reaches outside device memory");
+  const auto strays = [&](const void* data, std::size_t bytes) {
+    const cudaStream_t stream = of<Handle>(call.handle).stream;
+    return Runtime::get().strays("a convolution", stream ? stream->device : -1, data, bytes);
+  };
+  if (strays(call.x_data, call.x.bytes()) || strays(call.weight_data, call.weight.bytes()) ||
+      strays(call.y_data, call.y.bytes()) || strays(call.workspace, call.workspace_bytes)) {
     return CUDNN_STATUS_EXECUTION_FAILED;
   }
   const Images x = call.x, weight = call.weight, y = call.y;

@@ -20,6 +20,10 @@ constexpr auto kPatience = std::chrono::seconds(20);        // for what another 
 
 MemoryObserver* the_memory_observer = nullptr;
 
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 }  // namespace
 
 Runtime& Runtime::get() {
@@ -55,7 +59,7 @@ cudaError_t Runtime::enqueue(cudaStream_t stream, Work work, Ready ready) {
     stream->after = {static_cast<int>(stream->capture->nodes.size()) - 1};
     return cudaSuccess;
   }
-  stream->queue.push_back({std::move(work), std::move(ready)});
+  stream->queue.push_back({.work = std::move(work), .ready = std::move(ready), .queued = now()});
   changed.notify_all();
   return cudaSuccess;
 }
@@ -82,12 +86,19 @@ bool Runtime::able(cudaStream_t stream) const {
   return !item.ready || item.ready();
 }
 
-void Runtime::run_node(GraphRun& run) {
+void Runtime::run_on_the_clock(cudaStream_t stream, const Work& work) {
+  if (!work) return;
+  const double began = now();
+  work();
+  stream->clock += now() - began;
+}
+
+void Runtime::run_node(GraphRun& run, cudaStream_t stream) {
   const std::vector<std::size_t> able = able_nodes(run);
   std::size_t next = able[random_.below(able.size())];
   if (stream_order == StreamOrder::oldest_first) next = able.front();
   if (stream_order == StreamOrder::newest_first) next = able.back();
-  (*run.nodes)[next].work();
+  run_on_the_clock(stream, (*run.nodes)[next].work);
   run.ran[next] = true;
   --run.left;
   while (run.first_left < run.ran.size() && run.ran[run.first_left]) ++run.first_left;
@@ -102,13 +113,15 @@ bool Runtime::run_one() {
   cudaStream_t stream = ready[random_.below(ready.size())];
   if (stream_order == StreamOrder::oldest_first) stream = ready.front();
   if (stream_order == StreamOrder::newest_first) stream = ready.back();
+  running_device_ = stream->device;
+  stream->clock = std::max(stream->clock, stream->queue.front().queued);
   if (const auto graph = stream->queue.front().graph) {
-    if (graph->left > 0) run_node(*graph);
+    if (graph->left > 0) run_node(*graph, stream);
     if (graph->left == 0) stream->queue.pop_front();
   } else {
     const Work work = std::move(stream->queue.front().work);
     stream->queue.pop_front();
-    if (work) work();
+    run_on_the_clock(stream, work);
   }
   changed.notify_all();
   return true;
@@ -174,6 +187,16 @@ const Block* Runtime::find(const void* data, std::size_t bytes) const {
   if (next == blocks_.begin()) return nullptr;
   --next;
   return address + bytes <= next->first + next->second.bytes ? &next->second : nullptr;
+}
+
+bool Runtime::strays(const char* what, int device, const void* data, std::size_t bytes) const {
+  const Block* block = find(data, bytes);
+  if (block != nullptr && block->device == device) return false;
+  const std::string where = block == nullptr    ? "what is no device memory"
+                            : block->device < 0 ? "pinned memory of the host"
+                                                : fmt::format("memory of device {}", block->device);
+  note_violation(fmt::format("{} of device {} reaches into {}", what, device, where));
+  return true;
 }
 
 void introduce_kernel(const void* kernel, const std::vector<std::size_t>& sizes, const CallKernel& call) {

@@ -1,6 +1,8 @@
 // What lies behind the fake CUDA runtime: devices, memory, streams as queues of closures, graphs. The
 // libraries' fakes enqueue their work here. Work runs only when the host waits for it, the heads of ready
-// streams in random order, so that a missing wait shows.
+// streams in random order, so that a missing wait shows. Events tell the time of a GPU, which does not wait
+// for the host: work begins when it was queued or when what is before it was done, and takes as long as it
+// took here.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -71,8 +73,10 @@ struct CUstream_st {
     vretnet::emulation::Work work;
     vretnet::emulation::Ready ready;                           // empty: always
     std::shared_ptr<vretnet::emulation::GraphRun> graph = {};  // in place of work
+    double queued = 0;                                         // when, in seconds
   };
   int device = 0;
+  double clock = 0;  // when a GPU would have been done with what has run of it, in seconds
   std::deque<Item> queue;
   CUgraph_st* capture = nullptr;
   std::vector<int> after;  // captured nodes that the next one follows
@@ -88,6 +92,7 @@ struct MachineModel {
   int devices = 2;
   int major = 9, minor = 0;
   std::size_t memory = std::size_t{4} << 30;  // a device's
+  std::size_t shared = 227 << 10;             // a block's, with the attribute
   std::string last_name = "emulated H100";    // of the last device
 };
 
@@ -121,6 +126,10 @@ class Runtime {
   // The block that holds [data, data + bytes), or null.
   const Block* find(const void* data, std::size_t bytes) const;
   const std::map<std::uintptr_t, Block>& blocks() const { return blocks_; }
+  // Notes a violation, and is true, unless [data, data + bytes) is memory of this device: "<what> of device 0
+  // reaches into memory of device 1".
+  bool strays(const char* what, int device, const void* data, std::size_t bytes) const;
+  int running_device() const { return running_device_; }  // whose work runs now
   std::size_t used(int device) const;
 
   struct Kernel {
@@ -138,11 +147,13 @@ class Runtime {
 
  private:
   bool run_one();
+  static void run_on_the_clock(cudaStream_t stream, const Work& work);
   std::vector<std::size_t> able_nodes(const GraphRun& run) const;
   bool able(cudaStream_t stream) const;
-  void run_node(GraphRun& run);
+  void run_node(GraphRun& run, cudaStream_t stream);
 
   Random random_{1};
+  int running_device_ = 0;
   std::map<std::uintptr_t, Block> blocks_;
   mutable cudaError_t last_error_ = cudaSuccess;
 };

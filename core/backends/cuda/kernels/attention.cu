@@ -209,13 +209,15 @@ int tile_of(std::int64_t tokens) {
   return static_cast<int>(std::min<std::int64_t>(kTileTokens, padded(static_cast<int>(tokens))));
 }
 
-Launch launch_of(const View& q, int tile, int floats, cudaStream_t stream) {
+Launch launch_of(const char* op, const View& q, int tile, int floats, cudaStream_t stream) {
+  const std::size_t shared_bytes = static_cast<std::size_t>(floats) * sizeof(float);
+  require_room_for_heads(op, q.extent(3), shared_bytes);
   const auto tiles = static_cast<unsigned>((q.extent(1) + tile - 1) / tile);
   const auto columns = static_cast<unsigned>((q.extent(3) + kTileColumns - 1) / kTileColumns);
   return {.grid = {tiles * columns, static_cast<unsigned>(q.extent(2)), static_cast<unsigned>(q.extent(0))},
           .block = {kTileThreads},
           .stream = stream,
-          .shared_bytes = static_cast<std::size_t>(floats) * sizeof(float)};
+          .shared_bytes = shared_bytes};
 }
 
 View take_correction(const ops::AttentionGradient& op, ops::Workspace& workspace) {
@@ -250,7 +252,7 @@ void run_attention(const ops::Attention& op, cudaStream_t stream) {
   const int floats = 2 * tile_floats(task.tile, task.width) +
                      tile_floats(task.tile, std::min(kTileColumns, task.width)) +
                      tile_floats(task.tile, task.tile) + 3 * task.tile;
-  launch(attend<S>, launch_of(op.q, task.tile, floats, stream), task);
+  launch(attend<S>, launch_of("Attention", op.q, task.tile, floats, stream), task);
 }
 
 template <class S>
@@ -282,7 +284,7 @@ void run_gradient(const ops::AttentionGradient& op, cudaStream_t stream) {
     const int floats = (derivative ? 4 : 2) * tile_floats(task.tile, task.width) +
                        tile_floats(task.tile, std::min(kTileColumns, task.width)) +
                        tile_floats(task.tile, task.tile);
-    launch(attend_gradient<S>, launch_of(op.q, task.tile, floats, stream), task);
+    launch(attend_gradient<S>, launch_of("AttentionGradient", op.q, task.tile, floats, stream), task);
   };
   run_one(op.k, op.d_q, true, true);
   run_one(op.q, op.d_k, false, true);

@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(2 * kTileThreads, kTileBlocks / 2)
 }
 
 template <class S>
-void launch_retain(Retain<S> task, std::int64_t batch, cudaStream_t stream) {
+void launch_retain(const char* op, Retain<S> task, std::int64_t batch, cudaStream_t stream) {
   if constexpr (std::is_same_v<S, BFloat16>) {
     if (fits_fragments(task)) return launch_retain_by_fragments(task, batch, stream);
   }
@@ -173,12 +173,14 @@ void launch_retain(Retain<S> task, std::int64_t batch, cudaStream_t stream) {
   const int floats = of_keys + of_values + tile_floats(task.tile, task.tile) +
                      tile_floats(task.key_width, columns) +
                      (task.normalized.data ? std::max(of_keys, of_values) : of_keys);
+  const std::size_t shared_bytes = static_cast<std::size_t>(floats) * sizeof(float);
+  require_room_for_heads(op, task.key_width, shared_bytes);
   launch(retain<S>,
          {.grid = {static_cast<unsigned>(batch * task.heads),
                    static_cast<unsigned>((task.value_width + columns - 1) / columns)},
           .block = {static_cast<unsigned>(parts * kTileThreads)},
           .stream = stream,
-          .shared_bytes = static_cast<std::size_t>(floats) * sizeof(float)},
+          .shared_bytes = shared_bytes},
          task);
 }
 
@@ -353,7 +355,7 @@ void run(const ops::Retention& op, cudaStream_t stream) {
     task.output_scale = address(op.tables.row_scale);
     task.state_in = state_of(op.state_in, false);
     task.state_out = state_of(op.state_out, false);
-    launch_retain(task, op.q.extent(0), stream);
+    launch_retain("Retention", task, op.q.extent(0), stream);
   });
 }
 
@@ -385,7 +387,7 @@ void run(const ops::RetentionBlock& op, cudaStream_t stream) {
                           .centered = op.head_norm == ops::HeadNormKind::layer,
                           .accumulate = op.write == ops::Write::accumulate};
     }
-    launch_retain(task, op.q.extent(0), stream);
+    launch_retain("RetentionBlock", task, op.q.extent(0), stream);
   });
   if (!fused) run_gated_norm(o, op.g, op.y, op.head_norm, op.epsilon, op.write, stream);
 }
@@ -399,16 +401,16 @@ void run(const ops::RetentionGradient& op, cudaStream_t stream) {
     Retain<S> d_q = task_of<S>(op, tables, op.d_o, op.v, op.k, op.d_q, false);
     d_q.output_scale = address(op.tables.row_scale);
     d_q.state_in = state_of(op.state_in, true);
-    launch_retain(d_q, batch, stream);
+    launch_retain("RetentionGradient", d_q, batch, stream);
     Retain<S> d_k = task_of<S>(op, tables, op.v, op.d_o, op.q, op.d_k, true);
     d_k.input_scale = address(op.tables.row_scale);
     d_k.state_in = state_of(op.d_state_out, true);
-    launch_retain(d_k, batch, stream);
+    launch_retain("RetentionGradient", d_k, batch, stream);
     Retain<S> d_v = task_of<S>(op, tables, op.k, op.q, op.d_o, op.d_v, true);
     d_v.input_scale = address(op.tables.row_scale);
     d_v.state_in = state_of(op.d_state_out, false);
     d_v.state_out = state_of(op.d_state_in, false);
-    launch_retain(d_v, batch, stream);
+    launch_retain("RetentionGradient", d_v, batch, stream);
   });
 }
 
