@@ -43,35 +43,48 @@ double product_seconds(Backend& backend, ops::Op product, double seconds) {
   return best_seconds(backend, product, seconds);
 }
 
-// y = x·Wᵀ of growing size, until one takes so long that a larger one would not be worth its time: a slow
-// backend is at its best early. Weights are kept in the backend's layout, as in inference.
-double gemm_rate(Backend& backend, bool integers, double seconds) {
-  struct Shape {
-    std::int64_t m, n, k;
-  };
+struct ProductShape {
+  std::int64_t m, n, k;
+};
+
+// Products y = x·Wᵀ of growing size, until one takes so long that a larger one would not be worth its time: a
+// slow backend is at its best early. best_seconds_of(shape, x, y, seconds) times one.
+template <class BestSeconds>
+double best_rate(Backend& backend, double seconds, const BestSeconds& best_seconds_of) {
   double best = 0;
-  for (const Shape s : {Shape{256, 256, 256}, {1024, 1024, 1024}, {1576, 3072, 768}, {2048, 2048, 2048}}) {
-    const Allocation x = random_matrix(backend, s.m, s.k), weight = random_matrix(backend, s.n, s.k);
-    const Allocation y(backend, DType::f32, {s.m, s.n});
-    ops::Op product =
-        ops::Gemm{.a = x.view(), .b = weight.view().transposed(), .y = y.view(), .constant_b = true};
-    const Allocation bytes(backend, DType::s8, {s.n, s.k}), a_scale(backend, DType::f32, {1}),
-        b_scale(backend, DType::f32, {s.n});
-    if (integers) {
-      backend.fill(a_scale.view(), 1.0 / 127);
-      backend.fill(b_scale.view(), 1.0 / 127);
-      backend.fill(bytes.view(), 100);
-      product = ops::QuantizedGemm{.a = x.view(),
-                                   .b = bytes.view().transposed(),
-                                   .y = y.view(),
-                                   .a_scale = a_scale.view(),
-                                   .b_scale = b_scale.view()};
-    }
-    const double time = product_seconds(backend, product, seconds / 4);
+  for (const ProductShape s :
+       {ProductShape{256, 256, 256}, {1024, 1024, 1024}, {1576, 3072, 768}, {2048, 2048, 2048}}) {
+    const Allocation x = random_matrix(backend, s.m, s.k), y(backend, DType::f32, {s.m, s.n});
+    const double time = best_seconds_of(s, x.view(), y.view(), seconds / 4);
     best = std::max(best, 2 * static_cast<double>(s.m) * static_cast<double>(s.n * s.k) / time);
     if (time > seconds / 4) break;
   }
   return best;
+}
+
+// Weights are kept in the backend's layout, as in inference.
+double gemm_rate(Backend& backend, double seconds) {
+  return best_rate(backend, seconds, [&](const ProductShape& s, const View& x, const View& y, double each) {
+    const Allocation weight = random_matrix(backend, s.n, s.k);
+    return product_seconds(
+        backend, ops::Gemm{.a = x, .b = weight.view().transposed(), .y = y, .constant_b = true}, each);
+  });
+}
+
+double quantized_rate(Backend& backend, double seconds) {
+  return best_rate(backend, seconds, [&](const ProductShape& s, const View& x, const View& y, double each) {
+    const Allocation weight(backend, DType::s8, {s.n, s.k}), x_scale(backend, DType::f32, {1}),
+        weight_scale(backend, DType::f32, {s.n});
+    backend.fill(weight.view(), 100);
+    for (const Allocation* scale : {&x_scale, &weight_scale}) backend.fill(scale->view(), 1.0 / 127);
+    return product_seconds(backend,
+                           ops::QuantizedGemm{.a = x,
+                                              .b = weight.view().transposed(),
+                                              .y = y,
+                                              .a_scale = x_scale.view(),
+                                              .b_scale = weight_scale.view()},
+                           each);
+  });
 }
 
 template <class Product>
@@ -119,8 +132,8 @@ void Limits::improve(const Limits& again) {
 
 Limits measure_limits(Backend& backend, int threads, double seconds) {
   Limits limits;
-  limits.gemm_rate = gemm_rate(backend, false, seconds);
-  if (backend.favours_integers()) limits.quantized_rate = gemm_rate(backend, true, seconds);
+  limits.gemm_rate = gemm_rate(backend, seconds);
+  if (backend.favours_integers()) limits.quantized_rate = quantized_rate(backend, seconds);
   if (const Peaks peaks = backend.peaks(); peaks.flops > 0) {
     limits.promised = true;
     limits.fma_rate = peaks.flops;

@@ -32,8 +32,8 @@ struct Limits {
   void improve(const Limits& again);
 };
 
-// Takes about six times `seconds`. `threads` are those that the backend uses. A backend that tells its peaks
-// (a GPU) is believed: only its products are measured.
+// Takes about seven times `seconds`. `threads` are those that the backend uses. A backend that tells its
+// peaks (a GPU) is believed: only its products are measured.
 Limits measure_limits(Backend& backend, int threads, double seconds);
 
 // The FLOP/s that the products (Gemm, QuantizedGemm) among `recorded` reach when each is run alone and again,

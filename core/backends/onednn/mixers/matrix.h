@@ -26,6 +26,10 @@ struct Matrix {
 using Input = Matrix<const float>;
 using Output = Matrix<float>;
 
+inline void copy_rows(std::size_t rows, std::size_t columns, Input x, Output y) {
+  for (std::size_t r = 0; r < rows; ++r) std::copy_n(x.row(r), columns, y.row(r));
+}
+
 // [batch, tokens, heads, width] → the [tokens, width] of one image and head.
 inline Output head_of(const View& view, std::int64_t image, std::int64_t head) {
   if (!view) return {};

@@ -180,9 +180,8 @@ void run_all_heads(const Op& op) {
     return head_of_op(op, shape, index / heads, index % heads);
   };
   for (std::int64_t cut = 0; states && cut < shares.cut_heads(); ++cut) {
-    const Input from = head_at(shares.whole_heads() + cut).state_in;
-    const Output to = copy_of_state(states, shape, cut);
-    for (std::size_t r = 0; r < shape.key_width; ++r) std::copy_n(from.row(r), shape.value_width, to.row(r));
+    copy_rows(shape.key_width, shape.value_width, head_at(shares.whole_heads() + cut).state_in,
+              copy_of_state(states, shape, cut));
   }
   for_tasks(shares.threads(), memory_of_threads, floats_of(op), [&](std::int64_t thread, float* memory) {
     shares.for_parts_of(thread, [&](const HeadPart& part) {

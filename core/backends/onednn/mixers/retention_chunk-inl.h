@@ -88,10 +88,6 @@ HWY_INLINE void add_from_state(std::size_t tokens, std::size_t a_width, std::siz
   multiply(Left::plain, tokens, y_width, a_width, weighted, state, y, Sum::added);
 }
 
-HWY_INLINE void copy_rows(std::size_t rows, std::size_t columns, Input x, Output y) {
-  for (std::size_t r = 0; r < rows; ++r) std::copy_n(x.row(r), columns, y.row(r));
-}
-
 // A state that leaves the op; what was never added to is zero.
 HWY_INLINE void put_state(const RetentionShape& shape, const State& state, Output y) {
   if (!y) return;
